@@ -92,12 +92,12 @@ def train(data: str, path: str = "ot", *, out: str = "", **options: Any) -> Fiel
     """
     config = training.config_class(path).from_dict({"data": data, "path": path} | options)
     chosen = dataset(data, sources=True)
-    begun = time.monotonic()
+    start = time.monotonic()
     *_, run = training.train(config, chosen)
     field = run.ema
     assert isinstance(field, LearnedField | LearnedPathField)
     if out:
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - start
         card = checkpoints.describe(TRAINED, vars(config), chosen, steps=run.step, seconds=seconds)
         return load(str(checkpoints.save(out, field, card)))
     label = f"{field.path.scheduler.label}, trained"
@@ -132,8 +132,8 @@ def solve(
     x_0, times = torch.as_tensor(x_0), torch.as_tensor(times)
     if isinstance(field, FieldRef):
         _check_points("x_0", x_0)
-    how = solvers.budget(method, NFE if nfe is None else nfe, tol)
-    return solvers.solve(engine, x_0, times, method, **how)
+    budget = solvers.budget(method, NFE if nfe is None else nfe, tol)
+    return solvers.solve(engine, x_0, times, method, **budget)
 
 
 def sample(
@@ -194,8 +194,8 @@ def log_prob(
     _check_field(field)
     points = torch.as_tensor(points)
     _check_points("points", points)
-    wanted = _nfe(method, nfe)
-    budget = {"tol": tol} if wanted is None else {"steps": steps_for(method, wanted)}
+    evaluations = _nfe(method, nfe)
+    budget = {"tol": tol} if evaluations is None else {"steps": steps_for(method, evaluations)}
     return field.log_prob(points, method, **budget)
 
 

@@ -45,8 +45,8 @@ def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
         except OverflowError:  # a whole number beyond all floats
             inside = False
         if not inside:
-            whole = isinstance(low, int) and isinstance(high, int)
-            span = f"{low}..{high}" if whole else f"[{low:g}, {high:g}]"
+            is_integer = isinstance(low, int) and isinstance(high, int)
+            span = f"{low}..{high}" if is_integer else f"[{low:g}, {high:g}]"
             raise ValueError(f"{name} must be in {span}; got {shown(value)}.")
 
 

@@ -124,11 +124,11 @@ def within_classes(
     The noise x_0 and the data x_1 are (B, *), the classes of the data y (B,), which keep their
     order.
     """
-    found = x_1.clone()
-    for each in y.unique():
-        rows = y == each
-        found[rows] = coupling(x_0[rows], x_1[rows], generator)
-    return found
+    coupled = x_1.clone()
+    for label in y.unique():
+        rows = y == label
+        coupled[rows] = coupling(x_0[rows], x_1[rows], generator)
+    return coupled
 
 
 def _costs(x_0: Tensor, x_1: Tensor) -> NDArray[np.float64]:

@@ -127,10 +127,12 @@ def velocity_and_divergence(
     entries of mean 0 and variance 1, Hutchinson's estimate z^T Dv z (Lipman et al. 2022, eq. 34).
     With several probes (K, B, *) it is that by each of them, (B, K).
     """
-    own, both = (getattr(field, name, None) for name in ("divergence", "velocity_and_divergence"))
-    if probe is None and own is not None:
-        return field(t, x), own(t, x)
-    if probe is None and both is not None and (known := both(t, x)) is not None:
+    divergence, combined = (
+        getattr(field, name, None) for name in ("divergence", "velocity_and_divergence")
+    )
+    if probe is None and divergence is not None:
+        return field(t, x), divergence(t, x)
+    if probe is None and combined is not None and (known := combined(t, x)) is not None:
         return known
     # Reverse mode: torch.func's forward mode took twice as long (its jvp of silu).
     with torch.enable_grad():
@@ -216,23 +218,23 @@ def log_prob(
     parts = x.split(chunk)
     probes = [None] * len(parts) if probe is None else probe.split(chunk, dim=int(several))
     budget = {"steps": steps, "grid": grid, "tol": tol, "control": control}
-    how = {"t_max": t_max, "method": method}
+    options = {"t_max": t_max, "method": method}
 
     def solved(part: Tensor, probe: Tensor | None) -> tuple[Tensor, int]:
-        solution = _backward(field, part, probe, **how, **budget)
+        solution = _backward(field, part, probe, **options, **budget)
         return solution.states[-1], solution.nfe  # the steps need not be kept
 
     if workers > 1 and len(parts) > 1:
         with pool(workers) as threads:
-            found = list(threads.map(solved, parts, probes))
+            results = list(threads.map(solved, parts, probes))
     else:
-        found = [solved(*each) for each in zip(parts, probes, strict=True)]
-    ends = torch.cat([end for end, _ in found])
+        results = [solved(*each) for each in zip(parts, probes, strict=True)]
+    ends = torch.cat([end for end, _ in results])
     dim = x[0].numel()
     x_0, changes = ends[:, :dim].reshape(x.shape), ends[:, dim:]
     count = changes.shape[1]  # of probes
     error = changes.std(dim=1) / math.sqrt(count) if count > 1 else None
-    nfe = max(nfe for _, nfe in found)
+    nfe = max(nfe for _, nfe in results)
     return LogProb(log_prior(x_0) + changes.mean(dim=1), x_0, nfe, error)
 
 
@@ -246,7 +248,7 @@ def refined_log_prob(
     steps: int | None = None,
     grid: Tensor | None = None,
     probe: Tensor | None = None,
-    least: float = -math.inf,
+    min_log_prob: float = -math.inf,
     rounds: int = ROUNDS,
     within: Callable[[Tensor], Tensor] | None = None,
     **shared: Any,
@@ -262,8 +264,8 @@ def refined_log_prob(
     the error itself.
 
     Args:
-        least: points whose log-density is below this are not refined (further), and not solved
-            in the given steps if it is below by FAR in those twice as long.
+        min_log_prob: points of a smaller log-density are not refined (further). Points whose
+            log-density in the doubled steps is smaller by FAR are not solved in the given ones.
         rounds: how many times the steps of a point are made shorter.
         within: the largest error of a converged point, from log-densities (B,); WITHIN by default.
         shared: the other arguments of `log_prob`.
@@ -273,10 +275,10 @@ def refined_log_prob(
     """
     entry, workers = METHODS[method], shared.get("workers", 1)
 
-    def follow(x: Tensor, **how: Any) -> LogProb:
+    def follow(x: Tensor, **options: Any) -> LogProb:
         if not entry.adaptive:  # whose steps depend on the points that are solved together
-            how = {"chunk": even_chunk(len(x), workers)} | how
-        return log_prob(field, x, t_max=t_max, method=method, **how, **shared)
+            options = {"chunk": even_chunk(len(x), workers)} | options
+        return log_prob(field, x, t_max=t_max, method=method, **options, **shared)
 
     if entry.adaptive or t_max == 0:
         return follow(x, probe=probe)
@@ -290,32 +292,32 @@ def refined_log_prob(
     if len(grid) > 2:
         with suppress(SolveError):  # long steps can diverge where the given ones do not
             doubled = torch.cat([grid[:1], grid[1 + len(grid) % 2 :: 2]])
-            found = follow(x, grid=doubled, probe=probe)
-            raw, x_0, error = found.log_prob, found.x_0, found.error
-            todo = todo[~(raw <= least - FAR)]
+            doubled_result = follow(x, grid=doubled, probe=probe)
+            raw, x_0, error = doubled_result.log_prob, doubled_result.x_0, doubled_result.error
+            todo = todo[~(raw <= min_log_prob - FAR)]
     allowed = (lambda each: torch.full_like(each, WITHIN)) if within is None else within
-    back = partial(_returns, field, method=method, workers=workers)
+    returns = partial(_returns, field, method=method, workers=workers)
 
-    def unconverged(at: Tensor, steps: Tensor) -> Tensor:
-        """Those of the points `at` (n,) that must be solved in steps shorter than `steps`."""
-        seen = at[~(raw[at] <= least)]
-        numerical[seen[~back(x[seen], x_0[seen], steps)]] = math.inf
-        return seen[~(numerical[seen] <= allowed(raw[seen]))]
+    def unconverged(rows: Tensor, steps: Tensor) -> Tensor:
+        """Those of the points `rows` (n,) that must be solved in steps shorter than `steps`."""
+        likely = rows[~(raw[rows] <= min_log_prob)]
+        numerical[likely[~returns(x[likely], x_0[likely], steps)]] = math.inf
+        return likely[~(numerical[likely] <= allowed(raw[likely]))]
 
     refined = 0.0
     for k in range(rounds + 1):
         finer = _subdivided(grid, FINER**k)
         if not len(todo) or (k and entry.nfe(len(finer) - 1) > MAX_NFE):
             break
-        own = probe if probe is None else probe[..., todo, *[slice(None)] * (x.ndim - 1)]
-        again = follow(x[todo], grid=finer, probe=own)
+        own_probe = probe if probe is None else probe[..., todo, *[slice(None)] * (x.ndim - 1)]
+        refined_result = follow(x[todo], grid=finer, probe=own_probe)
         numerical[todo], correction[todo] = _richardson(
-            raw[todo], again.log_prob, FINER**entry.order
+            raw[todo], refined_result.log_prob, FINER**entry.order
         )
-        raw[todo], x_0[todo] = again.log_prob, again.x_0
-        if again.error is not None:
+        raw[todo], x_0[todo] = refined_result.log_prob, refined_result.x_0
+        if refined_result.error is not None:
             error = torch.full_like(raw, math.nan) if error is None else error
-            error[todo] = again.error
+            error[todo] = refined_result.error
         todo = unconverged(todo, finer)
         refined = refined if k else len(todo) / len(x)
     nfe = entry.nfe(len(grid) - 1)
@@ -356,8 +358,8 @@ def _returns(
             return torch.full_like(part, math.inf)
 
     with pool(workers) as threads:
-        found = torch.cat(list(threads.map(end, x_0.split(even_chunk(len(x_0), workers)))))
-    return (found - x).flatten(1).norm(dim=1) <= MISS
+        ends = torch.cat(list(threads.map(end, x_0.split(even_chunk(len(x_0), workers)))))
+    return (ends - x).flatten(1).norm(dim=1) <= MISS
 
 
 def _subdivided(grid: Tensor, parts: int) -> Tensor:

@@ -38,7 +38,7 @@ def choose_device(name: str = "auto") -> "torch.device":
         "cpu": True,
     }
     if name == "auto":
-        return torch.device(next(kind for kind, here in available.items() if here))
+        return torch.device(next(kind for kind, is_available in available.items() if is_available))
     kind = name.split(":")[0]
     if kind not in available:
         raise ValueError(f"Unknown device {name!r}. There are: auto, {', '.join(available)}.")

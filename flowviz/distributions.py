@@ -62,26 +62,26 @@ class GaussianMixture:
         self, means: Tensor, covariances: Tensor | float, weights: Tensor | None = None
     ) -> None:
         means = _points("means", means)
-        given = torch.as_tensor(covariances, dtype=torch.float64)
-        if given.ndim == 0:
-            if not 0 < given.item() < math.inf:
+        matrices = torch.as_tensor(covariances, dtype=torch.float64)
+        if matrices.ndim == 0:
+            if not 0 < matrices.item() < math.inf:
                 raise ValueError(
-                    f"std must be positive and finite; got {given.item()}; "
+                    f"std must be positive and finite; got {matrices.item()}; "
                     "for a std of 0 use PointMasses."
                 )
-            given = given.square() * torch.eye(2, dtype=torch.float64)
+            matrices = matrices.square() * torch.eye(2, dtype=torch.float64)
         count = len(means)
-        if given.shape not in ((2, 2), (count, 2, 2)):
+        if matrices.shape not in ((2, 2), (count, 2, 2)):
             raise ValueError(
                 f"covariances must be a number or have shape (2, 2) or ({count}, 2, 2); "
-                f"got {tuple(given.shape)}."
+                f"got {tuple(matrices.shape)}."
             )
-        given = given.expand(count, 2, 2)
-        if not (given.isfinite().all() and torch.equal(given, given.mT)):
+        matrices = matrices.expand(count, 2, 2)
+        if not (matrices.isfinite().all() and torch.equal(matrices, matrices.mT)):
             raise ValueError("covariances must be finite and symmetric.")
-        variances, axes = torch.linalg.eigh(given)
-        diagonal = given[:, 0, 1] == 0  # where eigh may permute the axes
-        variances = torch.where(diagonal[:, None], given.diagonal(dim1=1, dim2=2), variances)
+        variances, axes = torch.linalg.eigh(matrices)
+        diagonal = matrices[:, 0, 1] == 0  # where eigh may permute the axes
+        variances = torch.where(diagonal[:, None], matrices.diagonal(dim1=1, dim2=2), variances)
         axes = torch.where(diagonal[:, None, None], torch.eye(2, dtype=torch.float64), axes)
         if not (variances > 0).all():
             raise ValueError(
@@ -91,11 +91,11 @@ class GaussianMixture:
         _set(
             self,
             means=means,
-            covariances=given,
+            covariances=matrices,
             weights=_weights(weights, (count,)),
             variances=variances,
             axes=axes,
-            shared=bool((given == given[0]).all()),
+            shared=bool((matrices == matrices[0]).all()),
         )
 
     def __repr__(self) -> str:

@@ -77,7 +77,7 @@ def check_target(path: str | Path, *suffixes: str) -> Path:
 
 
 @contextmanager
-def held(path: str | Path) -> Iterator[None]:
+def locked(path: str | Path) -> Iterator[None]:
     """Locks a file for the block, if the file system supports locks.
 
     The system releases the lock when the process ends.
@@ -173,8 +173,8 @@ def prune(folder: Path, pattern: str, max_bytes: int) -> None:
     files = []
     for file in folder.glob(pattern):
         with suppress(OSError):  # another process may have deleted it
-            about = file.stat()
-            files.append((about.st_mtime_ns, about.st_size, file))
+            status = file.stat()
+            files.append((status.st_mtime_ns, status.st_size, file))
     total = 0
     for _, size, file in sorted(files, reverse=True):
         total += size

@@ -55,8 +55,8 @@ def term(name: str) -> Term:
 def used_in(text: str) -> list[tuple[str, str]]:
     """The terms that a text uses: their ids and the words in the text, by `Term.match`."""
     terms = glossary().items()
-    found = [(name, re.search(each.match, text)) for name, each in terms if each.match]
-    return [(name, words[0]) for name, words in found if words]
+    matches = [(name, re.search(each.match, text)) for name, each in terms if each.match]
+    return [(name, words[0]) for name, words in matches if words]
 
 
 def tooltip(name: str) -> str:
@@ -65,6 +65,6 @@ def tooltip(name: str) -> str:
     Raises:
         ValueError: there is no such term; the message names the nearest one.
     """
-    found = term(name)
-    unit = f" Unit: {found.unit}." if found.unit else ""
-    return f"**{found.term}:** {found.sentence}{unit}"
+    entry = term(name)
+    unit = f" Unit: {entry.unit}." if entry.unit else ""
+    return f"**{entry.term}:** {entry.sentence}{unit}"

@@ -41,18 +41,18 @@ class Grid:
     Attributes:
         label: what menus and legends show.
         sentence: what it does.
-        place: maps a path and the shares k / steps (S + 1,) to times (S + 1,).
+        times_of: maps a path and the shares k / steps (S + 1,) to times (S + 1,).
     """
 
     label: str
     sentence: str
-    place: Callable[[AffinePath, Tensor], Tensor]
+    times_of: Callable[[AffinePath, Tensor], Tensor]
 
     def __call__(self, path: AffinePath, steps: int) -> Tensor:
         """steps + 1 increasing times from 0 to path.t_max, float64, (steps + 1,)."""
         if steps < 1:
             raise ValueError(f"A grid needs 1 step or more; got {steps}.")
-        times = self.place(path, torch.arange(steps + 1, dtype=torch.float64) / steps)
+        times = self.times_of(path, torch.arange(steps + 1, dtype=torch.float64) / steps)
         times[0], times[-1] = 0.0, path.t_max
         return times
 
@@ -74,15 +74,15 @@ def ratio(path: AffinePath, t: Tensor) -> Tensor:
     return c.alpha / c.sigma
 
 
-def time_of(path: AffinePath, wanted: Tensor) -> Tensor:
-    """The times in [0, t_max] at which alpha_t / sigma_t is `wanted` (S,), float64, (S,).
+def time_of(path: AffinePath, ratios: Tensor) -> Tensor:
+    """The times in [0, t_max] at which alpha_t / sigma_t is `ratios` (S,), float64, (S,).
 
     Found by bisection, since the ratio increases with t on every path. Ratios outside its range
     give the nearer end.
     """
-    first = torch.zeros_like(wanted, dtype=torch.float64)
+    first = torch.zeros_like(ratios, dtype=torch.float64)
     last = torch.full_like(first, path.t_max)
-    return bisect(lambda t: ratio(path, t) < wanted, first, last)
+    return bisect(lambda t: ratio(path, t) < ratios, first, last)
 
 
 def _log_snr(path: AffinePath, shares: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ def _shifted(factor: str) -> Grid:
     if not 0 < k < math.inf:
         raise ValueError(f"shift:K needs a positive number K, such as shift:3; got {factor!r}.")
 
-    def place(path: AffinePath, shares: Tensor) -> Tensor:
+    def times_of(path: AffinePath, shares: Tensor) -> Tensor:
         level = 1 - shares
         return path.time(1 - k * level / (1 + (k - 1) * level))
 
@@ -116,7 +116,7 @@ def _shifted(factor: str) -> Grid:
         "Shorter steps near the noise: 1 − t becomes k(1 − t) / (1 + (k − 1)(1 − t)), "
         f"here with k = {k:g}."
     )
-    return Grid(f"shifted by {k:g}", sentence, place)
+    return Grid(f"shifted by {k:g}", sentence, times_of)
 
 
 GRIDS["uniform"] = Grid("even in t", "Equal steps in t.", AffinePath.time)

@@ -18,7 +18,7 @@ except ImportError as error:
     ) from error
 
 from flowviz.canvases import assets
-from flowviz.canvases.page import places
+from flowviz.canvases.page import canvas_html
 from flowviz.studies import STUDIES
 from flowviz.studies._flow import CompareConfig, CompareResult
 from flowviz.studies._player import payloads
@@ -51,7 +51,7 @@ class Player(anywidget.AnyWidget):
         files = {name: assets(name) for name in ("widget", *dict(mounts))}
         super().__init__(
             _css="\n".join(each["css"] for each in files.values()),
-            html=files["widget"]["html"].replace("></div>", f">{places(mounts)}</div>"),
+            html=files["widget"]["html"].replace("></div>", f">{canvas_html(mounts)}</div>"),
             scripts={name: each["js"] for name, each in files.items() if name != "widget"},
             mounts=[{"canvas": name, "payload": payload} for name, payload in mounts],
             **options,

@@ -30,11 +30,11 @@ _STOP: ContextVar[Callable[[], bool] | None] = ContextVar("stop", default=None)
 @contextmanager
 def stopping(should_stop: Callable[[], bool]) -> Iterator[None]:
     """Makes `stop_if_requested` within the block, and in the threads of its `pool`s, ask this."""
-    before = _STOP.set(should_stop)
+    token = _STOP.set(should_stop)
     try:
         yield
     finally:
-        _STOP.reset(before)
+        _STOP.reset(token)
 
 
 def stop_if_requested() -> None:
@@ -92,19 +92,19 @@ class Progress:
         config: C,
         /,
         *args: P.args,
-        **given: P.kwargs,
+        **kwargs: P.kwargs,
     ) -> T:
-        """`compute(config, **given)`, or the result of an earlier call with an equal config.
+        """`compute(config, **kwargs)`, or the result of an earlier call with an equal config.
 
         The solves within it end when a stop is requested.
 
         Args:
             compute: a pure function.
             config: hashable; it identifies the result among those of `compute`.
-            given: further arguments that follow from the config, such as a loaded network.
+            kwargs: further arguments that follow from the config, such as a loaded network.
         """
         with stopping(self.should_stop):
-            return compute(config, *args, **given)
+            return compute(config, *args, **kwargs)
 
     def in_parallel(
         self,
@@ -140,11 +140,11 @@ class Progress:
         begin = partial(_begin, should_end)
         pool = ThreadPoolExecutor(workers or processors(), initializer=begin)
         try:
-            places = {pool.submit(run, piece): k for k, piece in enumerate(pieces)}
-            for done, future in enumerate(as_completed(places), start=1):
+            index_of = {pool.submit(run, piece): k for k, piece in enumerate(pieces)}
+            for done, future in enumerate(as_completed(index_of), start=1):
                 result = future.result()
                 self.report(span[0] + (span[1] - span[0]) * done / len(pieces), doing)
-                yield places[future], result
+                yield index_of[future], result
         finally:
             ended.set()
             pool.shutdown(cancel_futures=True)

@@ -44,5 +44,5 @@ class Registry(dict[str, T]):
 
 def hint_at(name: str, known: Iterable[str]) -> str:
     """The sentence " Did you mean 'x'?" with the nearest known name, or ""."""
-    near = get_close_matches(name, list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    similar = get_close_matches(name, list(known), n=1)
+    return f" Did you mean {similar[0]!r}?" if similar else ""

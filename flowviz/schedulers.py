@@ -319,13 +319,13 @@ def scheduler(spec: str) -> Scheduler:
     """
     if not isinstance(spec, str):
         raise ValueError(f"A path must be a text such as 'ot'; got {shown(spec)}.")
-    name, _, given = spec.partition(":")
+    name, _, parameters = spec.partition(":")
     if spec == LEARNED:
         return LearnedReference()
     kind = SCHEDULERS[name]
     known = [f.name for f in fields(kind)]
     values = {}
-    for item in given.split(",") if given else []:
+    for item in parameters.split(",") if parameters else []:
         key, equals, text = item.partition("=")
         if not equals:
             raise ValueError(f"A path's parameters must read name=number; got {shown(item)}.")
@@ -383,23 +383,23 @@ def _pieces(values: tuple[float, ...]) -> list[list[float]]:
     ]
     slopes = [_end_slope(*chords[:2]), *inner, _end_slope(*chords[:-3:-1])]
     return [
-        [value, slope, 3 * chord - 2 * slope - after, slope + after - 2 * chord]
-        for value, chord, slope, after in zip(
+        [value, slope, 3 * chord - 2 * slope - next_slope, slope + next_slope - 2 * chord]
+        for value, chord, slope, next_slope in zip(
             values[:-1], chords, slopes[:-1], slopes[1:], strict=True
         )
     ]
 
 
 def _end_slope(chord: float, adjacent: float) -> float:
-    wanted = (3 * chord - adjacent) / 2
-    return math.copysign(max(abs(chord) / 4, wanted * math.copysign(1, chord)), chord)
+    slope = (3 * chord - adjacent) / 2
+    return math.copysign(max(abs(chord) / 4, slope * math.copysign(1, chord)), chord)
 
 
 def _spline(values: tuple[float, ...], t: Tensor) -> tuple[Tensor, Tensor]:
     """The monotone cubic through values at even knots, and its derivative, at t in [0, 1]."""
     count = len(values) - 1
-    at = (t.detach() * count).long().clamp(0, count - 1)
-    value, slope = _cubic(t.new_tensor(_pieces(values))[at], t * count - at)
+    interval = (t.detach() * count).long().clamp(0, count - 1)
+    value, slope = _cubic(t.new_tensor(_pieces(values))[interval], t * count - interval)
     return value, count * slope
 
 

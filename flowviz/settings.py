@@ -141,26 +141,26 @@ def settings(kind: type) -> Mapping[str, Setting]:
     return {each.name: _complete(each, hints[each.name]) for each in fields(kind)}
 
 
-def _complete(of: Field[Any], hint: Any) -> Setting:
-    declared: Setting = of.metadata["setting"]
+def _complete(entry: Field[Any], hint: Any) -> Setting:
+    declared: Setting = entry.metadata["setting"]
     several = get_origin(hint) is tuple
     return replace(
         declared,
-        name=of.name,
-        slug=declared.slug or of.name,
+        name=entry.name,
+        slug=declared.slug or entry.name,
         type=get_args(hint)[0] if several else hint,
         several=several,
-        default=of.default,
+        default=entry.default,
     )
 
 
-def part(kind: type[T], of: object, **more: Any) -> T:
-    """An object of a dataclass, from the attributes of `of` with the names of its fields.
+def part(kind: type[T], source: object, /, **values: Any) -> T:
+    """An object of a dataclass, from the attributes of `source` with the names of its fields.
 
-    `more` are further values by the names of fields; they take precedence.
+    `values` are further ones by the names of fields; they take precedence.
     """
-    shared = {f.name: getattr(of, f.name) for f in fields(kind) if hasattr(of, f.name)}
-    return kind(**shared | more)
+    shared = {f.name: getattr(source, f.name) for f in fields(kind) if hasattr(source, f.name)}
+    return kind(**shared | values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,8 +214,8 @@ class Config:
 
     def changed(self) -> dict[str, Any]:
         """The settings that are not at their defaults, by name."""
-        found = {s.name: (getattr(self, s.name), s) for s in settings(type(self)).values()}
-        return {name: value for name, (value, s) in found.items() if value != s.default}
+        values = {s.name: (getattr(self, s.name), s) for s in settings(type(self)).values()}
+        return {name: value for name, (value, s) in values.items() if value != s.default}
 
     def _display(self) -> Iterator[Setting]:
         return (s for s in settings(type(self)).values() if s.display and s.default is not MISSING)

@@ -170,7 +170,7 @@ def solve(
     if grid is None:
         if steps is None or steps < 1:
             raise ValueError(f"{method} needs `steps`, 1 or more; got {steps}.")
-        grid = _even(times[0], times[-1], steps)
+        grid = _uniform(times[0], times[-1], steps)
     else:
         grid = grid.to(times)
         if not _monotone(grid) or grid[0] != times[0] or grid[-1] != times[-1]:
@@ -333,7 +333,7 @@ def _adaptive(
         t = recorded.reached.item()
         raise SolveError(f"{entry.label} diverged after t = {t:.6g}; take a tighter tolerance.", t)
     direction = torch.sign(times[-1] - times[0])
-    tried = [
+    rejected = [
         torch.stack([recorded.latest + lead, direction * dt]) for lead, dt in recorded.rejected
     ]
     return Solution(
@@ -342,7 +342,7 @@ def _adaptive(
         counted.nfe,
         torch.cat([torch.stack(recorded.leads) + recorded.latest, times[-1:]]),
         torch.cat([torch.stack(recorded.states), states[-1:]]),
-        torch.stack(tried) if tried else times.new_empty((0, 2)),
+        torch.stack(rejected) if rejected else times.new_empty((0, 2)),
         recorded.accepted,
     )
 
@@ -366,15 +366,15 @@ def _polygon(times: Tensor, grid: Tensor, states: Tensor, *, held: bool) -> Tens
     With `held`, they are the last of these states.
     """
     sign = torch.sign(grid[-1] - grid[0])
-    after = torch.searchsorted(sign * grid, sign * times).clamp(1, len(grid) - 1)
-    start, end = grid[after - 1], grid[after]
+    upper = torch.searchsorted(sign * grid, sign * times).clamp(1, len(grid) - 1)
+    start, end = grid[upper - 1], grid[upper]
     weight = (times - start) / (end - start)
     weight = (weight > 1 - ROUNDING if held else weight).to(states.dtype)
     weight = weight.reshape(-1, *[1] * (states.ndim - 1))
-    return torch.lerp(states[after - 1], states[after], weight)
+    return torch.lerp(states[upper - 1], states[upper], weight)
 
 
-def _even(start: Tensor, end: Tensor, steps: int) -> Tensor:
+def _uniform(start: Tensor, end: Tensor, steps: int) -> Tensor:
     """steps + 1 times from start to end, the ends exact, (S + 1,)."""
     grid = start + (end - start) * torch.arange(steps + 1).to(start) / steps
     grid[-1] = end

@@ -124,8 +124,8 @@ def sample(
     def step(t: Tensor, t_next: Tensor, x: Tensor, u: Tensor, z: Tensor) -> Tensor:
         return entry.step(path, t, t_next, x, u, noise, z)
 
-    drawn = generator if noise else None
-    return _march(field, path, x_0, grid, step, drawn, entry.label)
+    noise_generator = generator if noise else None
+    return _march(field, path, x_0, grid, step, noise_generator, entry.label)
 
 
 @torch.no_grad()
@@ -223,11 +223,15 @@ def _ancestral(
     path: AffinePath, t: Tensor, t_next: Tensor, x: Tensor, u: Tensor, noise: float, z: Tensor
 ) -> Tensor:
     """alpha' m + sqrt(sigma'^2 - v) e + sqrt(v) z with the data m and the noise e in x."""
-    now, after = path.scheduler(t), path.scheduler(t_next)
-    left = (now.alpha * after.sigma / (now.sigma * after.alpha)) ** 2  # (lambda / lambda')^2
-    v = noise**2 * after.sigma**2 * (1 - left)
-    data, kept = path.data_from_velocity(t, x, u), path.noise_from_velocity(t, x, u)
-    return after.alpha * data + (after.sigma**2 - v).clamp_min(0).sqrt() * kept + v.sqrt() * z
+    c, c_next = path.scheduler(t), path.scheduler(t_next)
+    kept_share = (c.alpha * c_next.sigma / (c.sigma * c_next.alpha)) ** 2  # (lambda / lambda')^2
+    v = noise**2 * c_next.sigma**2 * (1 - kept_share)
+    data, noise_estimate = path.data_from_velocity(t, x, u), path.noise_from_velocity(t, x, u)
+    return (
+        c_next.alpha * data
+        + (c_next.sigma**2 - v).clamp_min(0).sqrt() * noise_estimate
+        + v.sqrt() * z
+    )
 
 
 SAMPLERS["euler-maruyama"] = Sampler(

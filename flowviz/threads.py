@@ -45,19 +45,19 @@ def best_threads() -> int:
 
     It is measured at the first call, and stored in threads.json of the folder of visitors' files.
     """
-    most = processors()
-    if most == 1:
+    max_threads = processors()
+    if max_threads == 1:
         return 1
-    machine, path = f"{platform.node()}, {most}, {torch.__version__}", home("threads.json")
+    machine, path = f"{platform.node()}, {max_threads}, {torch.__version__}", home("threads.json")
     known: dict[str, tuple[int, float]] = {}
     with suppress(
         OSError, TypeError, ValueError
     ):  # without a file, or with a damaged one, we measure
         known = dict(json.loads(path.read_text()))
-        count, when = known.get(machine, (0, 0))
-        if 1 <= count <= most and 0 <= time.time() - when < MAX_AGE:
+        count, measured_at = known.get(machine, (0, 0))
+        if 1 <= count <= max_threads and 0 <= time.time() - measured_at < MAX_AGE:
             return count
-    count = _measured(most)
+    count = _measured(max_threads)
     with suppress(OSError, TargetError):  # then the next process measures again
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as draft:
@@ -65,11 +65,12 @@ def best_threads() -> int:
     return count
 
 
-def _measured(most: int) -> int:
+def _measured(max_threads: int) -> int:
     """The number of threads, 1, 2, 4, ... or `most`, that ends a fixed amount of work first."""
-    counts = sorted({most, *(2**k for k in range(most.bit_length()))})
+    counts = sorted({max_threads, *(2**k for k in range(max_threads.bit_length()))})
     seconds = [
-        (min(_seconds(count, PARTS * most) for _ in range(ROUNDS)), count) for count in counts
+        (min(_seconds(count, PARTS * max_threads) for _ in range(ROUNDS)), count)
+        for count in counts
     ]
     return min(seconds)[1]
 

@@ -32,11 +32,11 @@ def tokens() -> str:
     return _text("markup", "tokens.css")
 
 
-def themes(more: Callable[[bool], Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def themes(entries: Callable[[bool], Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The colours of both themes by name; the canvas selects by the background of the page.
 
     Args:
-        more: entries besides the colours of all figures, given whether the theme is dark.
+        entries: entries besides the colours of all figures, given whether the theme is dark.
     """
     return {
         name: {
@@ -45,7 +45,7 @@ def themes(more: Callable[[bool], Mapping[str, Any]]) -> dict[str, dict[str, Any
             "muted": theme.MUTED[dark],
             "grid": theme.GRID[dark],
             "hair": theme.HAIR[dark],
-            **more(dark),
+            **entries(dark),
         }
         for name, dark in (("light", False), ("dark", True))
     }

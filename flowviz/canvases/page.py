@@ -28,13 +28,13 @@ def page(
 
     Args:
         title: plain text.
-        body: HTML below the title, which contains `places(canvases)`.
+        body: HTML below the title, which contains `canvas_html(canvases)`.
         canvases: in the order of their places; the scenes of a player stand before it.
         nav: HTML above the title.
         scheme: "auto" follows the theme of the reader's system.
     """
     files = {name: assets(name) for name, _ in canvases}
-    own = assets("page")
+    page_assets = assets("page")
     scripts = ""
     if canvases:
         content = {
@@ -45,13 +45,13 @@ def page(
         data = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
         scripts = (
             f'<script type="application/json" id="canvases">{data}</script>\n'
-            f'<script type="module">{own["js"]}</script>'
+            f'<script type="module">{page_assets["js"]}</script>'
         )
-    filled = Template(own["html"]).substitute(
+    filled = Template(page_assets["html"]).substitute(
         title=escape(title),
         body=body,
         nav=nav,
-        style="\n".join(each["css"] for each in (own, *files.values())),
+        style="\n".join(each["css"] for each in (page_assets, *files.values())),
         scripts=scripts,
         scheme=scheme,
         version=__version__,
@@ -59,7 +59,7 @@ def page(
     return filled.encode()
 
 
-def places(canvases: Iterable[Mount]) -> str:
+def canvas_html(canvases: Iterable[Mount]) -> str:
     """The HTML of canvases, in order."""
     return "\n".join(
         f'<div class="canvas-place">{assets(name)["html"]}</div>' for name, _ in canvases

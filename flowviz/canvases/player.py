@@ -235,8 +235,8 @@ def envelope(
     """
     packed = header_of(panels, "panels")
     count = len(packed["panels"])
-    sent = [*scenes, *(learned if learned is not None else [None] * count)]
-    names = [None if each is None else header_of(each, "scene")["name"] for each in sent]
+    all_scenes = [*scenes, *(learned if learned is not None else [None] * count)]
+    names = [None if each is None else header_of(each, "scene")["name"] for each in all_scenes]
     payload = encode(
         {
             "kind": "player",
@@ -256,7 +256,7 @@ def envelope(
     )
     return payload, [
         None if n in names[:i] else each
-        for i, (n, each) in enumerate(zip(names, sent, strict=True))
+        for i, (n, each) in enumerate(zip(names, all_scenes, strict=True))
     ]
 
 

@@ -10,19 +10,19 @@ Values = tuple[tuple[float, ...], tuple[float, ...]]
 """alpha and sigma at the inner knots."""
 
 
-def content(shape: Values, presets: Mapping[str, Values], *, least: float) -> dict[str, Any]:
+def content(shape: Values, presets: Mapping[str, Values], *, min_step: float) -> dict[str, Any]:
     """What the canvas shows.
 
     Args:
         shape: the current schedule.
         presets: values to start from, by the label of their button.
-        least: the smallest change from one knot to the next.
+        min_step: the smallest change from one knot to the next.
     """
     alpha, sigma = shape
     return {
         "alpha": alpha,
         "sigma": sigma,
-        "least": least,
+        "least": min_step,
         "presets": [
             {"label": label, "alpha": values[0], "sigma": values[1]}
             for label, values in presets.items()

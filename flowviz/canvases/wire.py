@@ -64,10 +64,12 @@ def class_entries(classes: ArrayLike, names: Sequence[str]) -> dict[str, Any]:
         classes: (n,), the class of each point.
         names: of the classes.
     """
-    places = np.array(theme.class_places(len(names)))
+    positions = np.array(theme.class_places(len(names)))
     return {
-        "classes": places[np.asarray(classes)].astype("u1"),
-        "class_names": [[int(place), name] for place, name in zip(places, names, strict=True)],
+        "classes": positions[np.asarray(classes)].astype("u1"),
+        "class_names": [
+            [int(position), name] for position, name in zip(positions, names, strict=True)
+        ],
     }
 
 

@@ -243,11 +243,16 @@ class _Counted(nn.Module):
         self.rows = 0
 
     def forward(
-        self, time: Tensor, x: Tensor, y: Tensor | None = None, *, until: Tensor | None = None
+        self,
+        time: Tensor,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        second_clock: Tensor | None = None,
     ) -> Tensor:
         self.rows += len(x)
         if len(x) <= self.batch:
-            return self._evaluated(time, x, y, until)
+            return self._evaluated(time, x, y, second_clock)
         own_times = time.ndim > self.clocked  # one for each image
         parts = [slice(i, i + self.batch) for i in range(0, len(x), self.batch)]
         return torch.cat(
@@ -256,17 +261,17 @@ class _Counted(nn.Module):
                     time[part] if own_times else time,
                     x[part],
                     None if y is None else y[part],
-                    until[part] if own_times and until is not None else until,
+                    second_clock[part] if own_times and second_clock is not None else second_clock,
                 )
                 for part in parts
             ]
         )
 
     def _evaluated(
-        self, time: Tensor, x: Tensor, y: Tensor | None, until: Tensor | None
+        self, time: Tensor, x: Tensor, y: Tensor | None, second_clock: Tensor | None
     ) -> Tensor:
         classes = () if y is None else (y,)
-        second = {} if until is None else {"until": until}
+        second = {} if second_clock is None else {"second_clock": second_clock}
         long = len(x) * self.row_bytes > LONG_EVALUATION_BYTES
         with _Stoppable() if long and can_stop() else nullcontext():
             return self.network(time, x, *classes, **second)

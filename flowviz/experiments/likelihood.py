@@ -307,7 +307,7 @@ def compute_density(config: DensityConfig, *, field: Field | None = None) -> Den
             log_prior=log_prior(path),
             probe=draw_probes(x, config.probes, generator) if config.probes else None,
             workers=processors(),
-            least=SEEN,
+            min_log_prob=SEEN,
             within=_within,
             **options,
             **config.budget(path, t),

@@ -147,6 +147,6 @@ class LearnedBridge(BridgeFlow, LearnedField):
         """As in `LearnedField`, for states with the noise of the bridges."""
         slope, scale, narrow, offset = super().linear(c, x)
         spread = torch.sqrt(narrow**2 + self.blur(c) ** 2)
-        own = slope * narrow  # the part of w that x_t without noise determines
-        scale = torch.sqrt(scale**2 + own**2 * (1 - (narrow / spread) ** 2))
+        determined = slope * narrow  # the part of w that x_t without noise determines
+        scale = torch.sqrt(scale**2 + determined**2 * (1 - (narrow / spread) ** 2))
         return slope * (narrow / spread) ** 2, scale, spread, offset

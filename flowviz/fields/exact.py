@@ -134,9 +134,9 @@ def target_of(distribution: Distribution) -> Target:
 
 @target_of.register
 def _(distribution: GaussianMixture) -> Target:
-    kept = distribution.weights > 0
-    means, log_weights = distribution.means[kept], distribution.weights[kept].log()
-    variances, axes = distribution.variances[kept], distribution.axes[kept]
+    positive = distribution.weights > 0
+    means, log_weights = distribution.means[positive], distribution.weights[positive].log()
+    variances, axes = distribution.variances[positive], distribution.axes[positive]
     if distribution.shared:
         return SharedCovariance(means, log_weights, variances[0], axes[0])
     return OwnCovariances(means, log_weights, variances, axes)
@@ -144,10 +144,10 @@ def _(distribution: GaussianMixture) -> Target:
 
 @target_of.register
 def _(distribution: PointMasses) -> Target:
-    kept = distribution.weights > 0
-    log_weights = distribution.weights[kept].log()
+    positive = distribution.weights > 0
+    log_weights = distribution.weights[positive].log()
     zero, identity = torch.zeros(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64)
-    return SharedCovariance(distribution.points[kept], log_weights, zero, identity)
+    return SharedCovariance(distribution.points[positive], log_weights, zero, identity)
 
 
 @target_of.register

@@ -73,18 +73,18 @@ class FlowMap(LearnedField):
             raise ValueError(
                 "A flow map jumps forward in time only; use another solver to go back."
             )
-        here, there = self.path.scheduler(t), self.path.scheduler(s)
-        spread, ahead = self._spread(here), self._spread(there)
+        c_t, c_s = self.path.scheduler(t), self.path.scheduler(s)
+        spread, spread_s = self._spread(c_t), self._spread(c_s)
         gap = s - t
         none = gap < SMALLEST_GAP
         safe = torch.where(none, 1.0, gap)
-        rate = here.wronskian * self.std / spread**2
-        instant = (here.alpha * here.d_alpha * self.std**2 + here.sigma * here.d_sigma) / spread**2
-        slope = torch.where(none, instant, (ahead / spread - 1) / safe)
-        shift = torch.where(none, here.d_alpha, (there.alpha - here.alpha) / safe)
-        turned = ahead * (self._angle(there) - self._angle(here))
-        scale = torch.where(none, spread * rate, turned / safe)
-        offset = x - _shaped(here.alpha, x) * self.mean
+        rate = c_t.wronskian * self.std / spread**2
+        instant = (c_t.alpha * c_t.d_alpha * self.std**2 + c_t.sigma * c_t.d_sigma) / spread**2
+        slope = torch.where(none, instant, (spread_s / spread - 1) / safe)
+        shift = torch.where(none, c_t.d_alpha, (c_s.alpha - c_t.alpha) / safe)
+        arc = spread_s * (self._angle(c_s) - self._angle(c_t))
+        scale = torch.where(none, spread * rate, arc / safe)
+        offset = x - _shaped(c_t.alpha, x) * self.mean
         remainder = self._remainder(t, s, offset / _shaped(spread, x), y)
         return (
             _shaped(slope, x) * offset
@@ -184,11 +184,11 @@ class FlowMap(LearnedField):
         """The mean velocity in standard coordinates, at z (B, *)."""
         if share > 1:
             t, s = t[::share], s[::share]
-        clock, until = (
+        clock, second_clock = (
             self.clock(time, self.path.scheduler(time.to(finest_float(time.device)))).to(z)
             for time in (t, s)
         )
-        free = self.network(clock, z, *(() if y is None else (y,)), until=until)
+        free = self.network(clock, z, *(() if y is None else (y,)), second_clock=second_clock)
         return BOUND * torch.tanh(free / BOUND)
 
     def _to_standard(self, t: Tensor, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -229,9 +229,12 @@ def draw_times(
     kind = (torch.randperm(groups, generator=generator) + inside) / groups
     t = t[::share]
     s = torch.where(kind < objective.equal_share, t, t + u * (path.t_max - t))
-    few, clock = kind >= 1 - objective.sampler_share, path.clock(max(SAMPLERS) + 1).to(t)
+    is_sampler_jump, clock = (
+        kind >= 1 - objective.sampler_share,
+        path.clock(max(SAMPLERS) + 1).to(t),
+    )
     begin, end = (clock[rows] for rows in sampler_rows(v, w))
-    times = torch.where(few, begin, t), torch.where(few, end, s)
+    times = torch.where(is_sampler_jump, begin, t), torch.where(is_sampler_jump, end, s)
     t, s = (each.repeat_interleave(share) for each in times)
     return t, s
 
@@ -246,8 +249,8 @@ def sampler_rows(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         u, v: uniform numbers, (N,).
     """
     count = torch.tensor(SAMPLERS)[(u * len(SAMPLERS)).long()]
-    jump, most = (v * count).long(), max(SAMPLERS)
-    return jump * most // count, (jump + 1) * most // count
+    jump, max_jumps = (v * count).long(), max(SAMPLERS)
+    return jump * max_jumps // count, (jump + 1) * max_jumps // count
 
 
 def _robust(error: Tensor) -> Tensor:

@@ -104,11 +104,11 @@ class OwnCovariances:
         y = x - alpha * center
         logits, data, noise, inner = self.log_weights.to(device), [], [], 0.0
         for mean, variance, axis in zip(means, variances, axes, strict=True):
-            along = y @ axis  # (b, K)
+            projected = y @ axis  # (b, K)
             spread = alpha**2 * variance + sigma**2  # (K,) or (b, K)
-            offset = along - alpha * mean
+            offset = projected - alpha * mean
             logits = logits - (offset.square() / spread + spread.log()) / 2
-            data.append((sigma**2 * mean + alpha * variance * along) / spread)
+            data.append((sigma**2 * mean + alpha * variance * projected) / spread)
             noise.append(sigma * offset / spread)
             inner = inner + sigma**2 * variance / spread
         log_density = torch.logsumexp(logits, dim=1) - LOG_2PI

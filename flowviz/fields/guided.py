@@ -69,20 +69,22 @@ class GuidedField:
         inside = (times[0] >= self.first) & (times[0] <= self.last)
         if self.guidance == 1.0 or not inside.any():
             return call(*times, x, self.y)
-        only_worse = self.guidance == 0.0 and bool(inside.all())
+        only_weak = self.guidance == 0.0 and bool(inside.all())
         if self.guide is not None:
-            bad = getattr(self.guide, name)(*times, x, self.y)
-            if only_worse:
-                return bad
-            good = call(*times, x, self.y)
+            weak = getattr(self.guide, name)(*times, x, self.y)
+            if only_weak:
+                return weak
+            strong = call(*times, x, self.y)
         else:
             assert self.y is not None
-            other = torch.full_like(self.y, self.field.num_classes)
-            if only_worse:
-                return call(*times, x, other)
+            null_class = torch.full_like(self.y, self.field.num_classes)
+            if only_weak:
+                return call(*times, x, null_class)
             # one evaluation of both
             pairs = (torch.cat([t, t]) if t.ndim else t for t in times)
-            both = call(*pairs, torch.cat([x, x]), torch.cat([self.y, other]))
-            good, bad = both.chunk(2)
+            outputs = call(*pairs, torch.cat([x, x]), torch.cat([self.y, null_class]))
+            strong, weak = outputs.chunk(2)
         weight = torch.where(inside, self.guidance, 1.0).to(x.dtype)
-        return bad + weight.reshape(weight.shape + (1,) * (x.ndim - weight.ndim)) * (good - bad)
+        return weak + weight.reshape(weight.shape + (1,) * (x.ndim - weight.ndim)) * (
+            strong - weak
+        )

@@ -53,8 +53,8 @@ def chunks(
     """Batches of points with their coefficients, at most CHUNK elements each."""
     size = max(1, CHUNK // width)
     for start in range(0, max(1, len(x)), size):
-        own = slice(start, start + size)
-        yield alpha[own] if alpha.ndim else alpha, sigma[own] if sigma.ndim else sigma, x[own]
+        rows = slice(start, start + size)
+        yield alpha[rows] if alpha.ndim else alpha, sigma[rows] if sigma.ndim else sigma, x[rows]
 
 
 def floored(factor: Tensor) -> Tensor:

@@ -62,8 +62,8 @@ class Lattice:
         tail = torch.special.erfc(z.abs() / math.sqrt(2)) / 2
         phi = torch.exp(z.square() / -2) / math.sqrt(2 * math.pi)
         below = z < 0
-        about = below[:-1] & ~below[1:]
-        chance = torch.where(about, 1 - tail[:-1] - tail[1:], (tail[:-1] - tail[1:]).abs())
+        contains_zero = below[:-1] & ~below[1:]
+        chance = torch.where(contains_zero, 1 - tail[:-1] - tail[1:], (tail[:-1] - tail[1:]).abs())
         lengths = self.lengths.to(x.device)[:, None]
         chance, slope = floored(chance / lengths), (phi[:-1] - phi[1:]) / lengths
         (chance_x, chance_y), (slope_x, slope_y) = (
@@ -71,26 +71,26 @@ class Lattice:
         )
         over_y, over_x = weights @ chance_y, weights.T @ chance_x
         mass = (chance_x * over_y).sum(0)
-        lost = mass < LOST
+        underflows = mass < LOST
         moments = torch.stack([(slope_x * over_y).sum(0), (slope_y * over_x).sum(0)], dim=1)
-        if not lost.any():
+        if not underflows.any():
             return -moments / mass[:, None]
-        noise = -moments / torch.where(lost, 1.0, mass)[:, None]
-        where = lost.nonzero()[:, 0]
-        own_alpha, own_sigma = (v[where] if v.ndim else v for v in (alpha, sigma))
-        own = self.posterior(own_alpha, own_sigma, x[where])
-        return noise.index_copy(0, where, own.noise)
+        noise = -moments / torch.where(underflows, 1.0, mass)[:, None]
+        where = underflows.nonzero()[:, 0]
+        some_alpha, some_sigma = (v[where] if v.ndim else v for v in (alpha, sigma))
+        fallback = self.posterior(some_alpha, some_sigma, x[where])
+        return noise.index_copy(0, where, fallback.noise)
 
     def _part(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Posterior:
         edges, low = self.edges.to(x.device)[:, None], self.low.to(x.device)
         z = truncated(alpha, sigma, edges, x.T[self.edge_axis.to(x.device)], low)
         width, middle = self.width.to(x.device)[:, None], self.middle.to(x.device)[:, None]
         log_density, share = self._shares(z.log_ratio)
-        place = middle + width * z.place  # E[x_1 | x, interval], one row an interval
-        data = self._per_axis(share * place)  # (2, B)
+        means = middle + width * z.relative_mean  # E[x_1 | x, interval], one row an interval
+        data = self._per_axis(share * means)  # (2, B)
         noise = -self._per_axis(share * z.mean)
         center = torch.cat([data[:1].expand(self.nx, -1), data[1:].expand(self.ny, -1)])
-        inner = width.square() * z.variance + (place - center).square()
+        inner = width.square() * z.variance + (means - center).square()
         variance = (share * inner).sum(0)
         return Posterior(log_density - 2 * sigma.log(), data.T, noise.T, variance)
 
@@ -104,17 +104,17 @@ class Lattice:
         mass = share_x.sum(0)
         # Far from the data the largest factors of both axes may belong to an empty cell, and the
         # rest may underflow. Those points are summed over the cells in logarithms.
-        lost = mass < LOST
-        if not lost.any():
+        underflows = mass < LOST
+        if not underflows.any():
             return top_x + top_y + mass.log(), torch.cat([share_x, share_y]) / mass
-        mass = torch.where(lost, 1, mass)
+        mass = torch.where(underflows, 1, mass)
         log_mass, share = top_x + top_y + mass.log(), torch.cat([share_x, share_y]) / mass
-        where = lost.nonzero()[:, 0]
-        found = [
+        where = underflows.nonzero()[:, 0]
+        parts = [
             self._shares_by_cell(log_ratio[:, part])
             for part in where.split(max(1, CHUNK // self.filled.shape[1]))
         ]
-        by_cell, shares = (torch.cat(values, dim=-1) for values in zip(*found, strict=True))
+        by_cell, shares = (torch.cat(values, dim=-1) for values in zip(*parts, strict=True))
         return log_mass.index_copy(0, where, by_cell), share.index_copy(1, where, shares)
 
     def _shares_by_cell(self, log_ratio: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,12 +133,12 @@ class Lattice:
     def density_grid(self, alpha: Tensor, sigma: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
         """p_t on the grid xs (nx,) by ys (ny,), float64, shape (ny, nx)."""
         split, device = self.nx + 1, xs.device
-        along = []
+        densities = []
         for edges, x in ((self.edges[:split], xs), (self.edges[split:], ys)):
             low = torch.arange(len(edges) - 1, device=device)
             z = truncated(alpha, sigma, edges[:, None].to(device), x, low)
-            along.append(floored(z.log_ratio.exp() / sigma))
-        return along[1].T @ self.weights.T.to(device) @ along[0]
+            densities.append(floored(z.log_ratio.exp() / sigma))
+        return densities[1].T @ self.weights.T.to(device) @ densities[0]
 
 
 class Truncated(NamedTuple):
@@ -148,7 +148,7 @@ class Truncated(NamedTuple):
     """log(P / h), P being the interval's probability."""
     mean: Tensor
     """E[z]."""
-    place: Tensor
+    relative_mean: Tensor
     """(E[z] - c) / h, in [-1/2, 1/2]."""
     variance: Tensor
     """Var[z] / h^2, in [0, 1/12]."""
@@ -171,7 +171,7 @@ def truncated(alpha: Tensor, sigma: Tensor, edges: Tensor, x: Tensor, low: Tenso
     c = (lo + hi) / 2
     tilt = h * c.abs()
     small = torch.maximum(h.expand_as(tilt), tilt) < SERIES
-    about = (lo < 0) & (hi > 0)
+    contains_zero = (lo < 0) & (hi > 0)
     any_small = bool(small.any())
     # Keeps quotients and their gradients finite where the series replaces them.
     h_safe = torch.where(small, 1.0, h) if any_small else h
@@ -179,23 +179,23 @@ def truncated(alpha: Tensor, sigma: Tensor, edges: Tensor, x: Tensor, low: Tenso
     near, far = torch.minimum(size[low], size[low + 1]), torch.maximum(size[low], size[low + 1])
     k = torch.exp(-tilt)
     q = torch.maximum(mills[low], mills[low + 1]) - k * torch.minimum(mills[low], mills[low + 1])
-    q = torch.where(about | small, 1.0, q)
+    q = torch.where(contains_zero | small, 1.0, q)
     log_P = q.log() - (near.square() + LOG_2PI) / 2
     mean = -torch.sign(c) * torch.expm1(-tilt) / q
-    spare = (near - k * far) / q
+    excess_square = (near - k * far) / q
     # Around 0: P = Phi(hi) - Phi(lo).
     outside = phi * mills
-    P = torch.where(about & ~small, 1 - outside[low] - outside[low + 1], 1.0)
+    P = torch.where(contains_zero & ~small, 1 - outside[low] - outside[low + 1], 1.0)
     slope = z * phi
-    log_P = torch.where(about, P.log(), log_P)
-    mean = torch.where(about, (phi[low] - phi[low + 1]) / P, mean)
-    spare = torch.where(about, (slope[low] - slope[low + 1]) / P, spare)
-    variance = 1 + spare - mean.square()
-    beyond = (near > 50) & (tilt > 40) & ~about
+    log_P = torch.where(contains_zero, P.log(), log_P)
+    mean = torch.where(contains_zero, (phi[low] - phi[low + 1]) / P, mean)
+    excess_square = torch.where(contains_zero, (slope[low] - slope[low + 1]) / P, excess_square)
+    variance = 1 + excess_square - mean.square()
+    beyond = (near > 50) & (tilt > 40) & ~contains_zero
     tail = near.square().clamp(min=1).reciprocal()
     variance = torch.where(beyond, tail * (1 - 6 * tail), variance)
-    place = (mean - c) / h_safe
-    moments = Truncated(log_P - h_safe.log(), mean, place, variance / h_safe.square())
+    relative_mean = (mean - c) / h_safe
+    moments = Truncated(log_P - h_safe.log(), mean, relative_mean, variance / h_safe.square())
     if not any_small:
         return moments
     series = _series(torch.where(small, c, 0.0), torch.where(small, h, 0.0))
@@ -206,6 +206,8 @@ def _series(c: Tensor, h: Tensor) -> Truncated:
     """The moments of a small interval, to relative order h^4 max(1, c)^4."""
     c2, h2 = c.square(), h.square()
     log_ratio = torch.log1p(h2 * (c2 - 1) / 24 + h2.square() * (c2 * (c2 - 6) + 3) / 1920)
-    place = -c * h / 12 * (1 - h2 / 30 - c2 * h2 / 60)
+    relative_mean = -c * h / 12 * (1 - h2 / 30 - c2 * h2 / 60)
     variance = (1 - h2 / 30 - c2 * h2 / 20) / 12
-    return Truncated(log_ratio - (c2 + LOG_2PI) / 2, c + h * place, place, variance)
+    return Truncated(
+        log_ratio - (c2 + LOG_2PI) / 2, c + h * relative_mean, relative_mean, variance
+    )

@@ -150,10 +150,10 @@ class LearnedField(nn.Module):
     def linear(self, c: Coefficients, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """A_t, B_t, r_t and the deviation of x_t from its mean of a preconditioned field."""
         q_1, q_0 = self.objective.target(c)
-        own = self.source_std
-        spread = torch.sqrt((c.alpha * self.std) ** 2 + (c.sigma * own) ** 2)
-        slope = (q_1 * c.alpha * self.std**2 + q_0 * c.sigma * own**2) / spread**2
-        scale = (q_1 * c.sigma - q_0 * c.alpha).abs() * self.std * own / spread
+        source_std = self.source_std
+        spread = torch.sqrt((c.alpha * self.std) ** 2 + (c.sigma * source_std) ** 2)
+        slope = (q_1 * c.alpha * self.std**2 + q_0 * c.sigma * source_std**2) / spread**2
+        scale = (q_1 * c.sigma - q_0 * c.alpha).abs() * self.std * source_std / spread
         offset = x - c.alpha * self.mean
         if self.source_mean is not None:
             offset = offset - c.sigma * self.source_mean

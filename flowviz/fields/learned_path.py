@@ -136,18 +136,18 @@ class ForwardProcess(nn.Module):
 
     def flow(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Tensor:
         """F(x_0, t, x_1), shape (B, D)."""
-        given = self.conditional(t, x_1)
-        return given.mean + given.scale * x_0
+        conditional = self.conditional(t, x_1)
+        return conditional.mean + conditional.scale * x_0
 
     def target(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Tensor:
         """The derivative of F by t, shape (B, D)."""
-        given = self.conditional(t, x_1)
-        return given.d_mean + given.d_scale * x_0
+        conditional = self.conditional(t, x_1)
+        return conditional.d_mean + conditional.d_scale * x_0
 
     def noise(self, t: Tensor, x: Tensor, x_1: Tensor) -> Tensor:
         """The x_0 with F(x_0, t, x_1) = x, shape (B, D)."""
-        given = self.conditional(t, x_1)
-        return (x - given.mean) / given.scale
+        conditional = self.conditional(t, x_1)
+        return (x - conditional.mean) / conditional.scale
 
     def velocity(self, t: Tensor, x: Tensor, x_1: Tensor) -> Tensor:
         """f(t, x | x_1), shape (B, D): the velocity of the trajectory through x at t."""
@@ -166,13 +166,15 @@ class ForwardProcess(nn.Module):
         It is the mean of p_t(x | x_1) over data x_1 (B, 2), a sample of the distribution;
         each is blurred by a Gaussian of standard deviation `blur`, that few may do near t = 1.
         """
-        given = self.conditional(t, x_1)
-        scale = torch.sqrt(given.scale**2 + blur**2)
-        along = []
+        conditional = self.conditional(t, x_1)
+        scale = torch.sqrt(conditional.scale**2 + blur**2)
+        densities = []
         for axis, grid in enumerate((xs, ys)):
-            z = (grid.to(x_1)[:, None] - given.mean[:, axis]) / scale[:, axis]
-            along.append(torch.exp(-z.square() / 2) / (scale[:, axis] * math.sqrt(2 * math.pi)))
-        return along[1] @ along[0].T / len(x_1)
+            z = (grid.to(x_1)[:, None] - conditional.mean[:, axis]) / scale[:, axis]
+            densities.append(
+                torch.exp(-z.square() / 2) / (scale[:, axis] * math.sqrt(2 * math.pi))
+            )
+        return densities[1] @ densities[0].T / len(x_1)
 
     @torch.no_grad()
     def log_density(self, t: Tensor, x: Tensor, x_1: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,12 +184,12 @@ class ForwardProcess(nn.Module):
         The logarithm of a mean of M is too low by half its variance to first order, which is
         added. Where few of the data reach x, as near t = 1, the error tends to 1.
         """
-        given = self.conditional(t, x_1)
-        mean, scale = given.mean.double(), given.scale.double()
+        conditional = self.conditional(t, x_1)
+        mean, scale = conditional.mean.double(), conditional.scale.double()
         offset = -(mean / scale).square().sum(dim=1) / 2 - torch.log(scale).sum(dim=1)
         offset = offset - x.shape[1] * math.log(2 * math.pi) / 2 - math.log(len(x_1))
         slopes = torch.cat([-0.5 / scale**2, mean / scale**2], dim=1).T
-        found = []
+        parts = []
         for some in x.double().split(AT_ONCE):
             each = torch.addmm(offset, torch.cat([some.square(), some], dim=1), slopes)
             top = each.amax(dim=1, keepdim=True)
@@ -195,8 +197,8 @@ class ForwardProcess(nn.Module):
             total = weights.sum(dim=1)
             variance = weights.square().sum(dim=1) / total**2 - 1 / len(x_1)
             error = variance.clamp_min(0).sqrt()
-            found.append(torch.stack([top[:, 0] + torch.log(total) + variance / 2, error]))
-        log_density, error = torch.cat(found, dim=1)
+            parts.append(torch.stack([top[:, 0] + torch.log(total) + variance / 2, error]))
+        log_density, error = torch.cat(parts, dim=1)
         return log_density, error
 
 
@@ -273,13 +275,13 @@ class LearnedPathField(nn.Module):
 
     def bound(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Bound:
         """The parts of the bound for data x_1 (B, D) at times t (B,) and noise x_0 (B, D)."""
-        given = self.forward_process.conditional(t, x_1)
-        x = given.mean + given.scale * x_0
-        guess = self.forward_process.conditional(t, self.predict(t, x))
+        conditional = self.forward_process.conditional(t, x_1)
+        x = conditional.mean + conditional.scale * x_0
+        predicted = self.forward_process.conditional(t, self.predict(t, x))
         variance = self.variance(t, x)
-        velocity = guess.velocity(x)
-        gap = given.velocity(x) - velocity
-        gap = gap + variance / 2 * (given.score(x) - guess.score(x))
+        velocity = predicted.velocity(x)
+        gap = conditional.velocity(x) - velocity
+        gap = gap + variance / 2 * (conditional.score(x) - predicted.score(x))
         diffusion = (gap.square() / (2 * variance)).sum(dim=1)
         first, last = (
             self.path.coefficients(x.new_tensor(end), x_1) for end in (0.0, self.path.t_max)
@@ -307,11 +309,13 @@ class LearnedPathField(nn.Module):
         first = torch.where(early, step, torch.where(late, -2 * step, -step))
         last = torch.where(early, 2 * step, torch.where(late, -step, step))
         offsets = torch.cat([first, last])
-        along = torch.cat([x, x]) + offsets.to(x)[:, None] * torch.cat([velocity, velocity])
-        changes = self(torch.cat([t, t]) + offsets, along) - torch.cat([velocity, velocity])
+        points = torch.cat([x, x]) + offsets.to(x)[:, None] * torch.cat([velocity, velocity])
+        changes = self(torch.cat([t, t]) + offsets, points) - torch.cat([velocity, velocity])
         # The slope at 0 of the parabola through 0, `first` and `last`.
-        apart = torch.cat([last / (first * (last - first)), first / (last * (first - last))])
-        return torch.stack((apart.to(x)[:, None] * changes).chunk(2)).sum(dim=0)
+        coefficients = torch.cat(
+            [last / (first * (last - first)), first / (last * (first - last))]
+        )
+        return torch.stack((coefficients.to(x)[:, None] * changes).chunk(2)).sum(dim=0)
 
 
 def build_learned_path(

@@ -51,12 +51,12 @@ class PairedField:
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The marginal velocity at t () and x (B, D), shape (B, D), in x's dtype."""
         x_0, x_1, fine = self.pairs.x_0.double(), self.pairs.x_1.double(), x.double()
-        places, c = self.path.flow(t, x_0, x_1), self.path.coefficients(t, fine)
+        centres, c = self.path.flow(t, x_0, x_1), self.path.coefficients(t, fine)
         bridge, slope = c.bridge(self.noise)
         variance = self.std**2 + bridge
-        logits = (fine @ places.T - places.square().sum(dim=1) / 2) / variance
+        logits = (fine @ centres.T - centres.square().sum(dim=1) / 2) / variance
         share = torch.softmax(logits, dim=1)
         velocity = share @ self.path.target(t, x_0, x_1)
         if self.noise:
-            velocity = velocity + slope / variance * (fine - share @ places)
+            velocity = velocity + slope / variance * (fine - share @ centres)
         return velocity.to(x)

@@ -31,11 +31,11 @@ MAX_BOX_WORK = 2**17
 
 
 class Inferred(NamedTuple):
-    """What follows from x_t = x; `own` is the side whose components are enumerated."""
+    """The posterior given x_t = x, with the components of one side enumerated."""
 
     log_density: Tensor
     """log p_t(x) in nats, (B,)."""
-    own: Tensor
+    enumerated: Tensor
     """Posterior mean of the enumerated side, (B, 2)."""
     other: Tensor
     """Posterior mean of the other side, (B, 2)."""
@@ -51,69 +51,82 @@ class Enumerated:
     """A mixture of round Gaussians, summed over its components, and the data set opposite."""
 
     def __init__(self, mixture: GaussianMixture, other: Target) -> None:
-        kept = mixture.weights > 0
-        self.means = mixture.means[kept]  # (K, 2)
-        self.log_weights = mixture.weights[kept].log()  # (K,)
+        positive = mixture.weights > 0
+        self.means = mixture.means[positive]  # (K, 2)
+        self.log_weights = mixture.weights[positive].log()  # (K,)
         self.std = mixture.variances[0, 0].sqrt().item()
         self.other = other
 
-    def infer(self, gain: Tensor, own: Tensor, x: Tensor, blur: Tensor | None = None) -> Inferred:
-        """The posterior of x = gain * other + own * enumerated + blur * N(0, I), (B, 2) float64.
+    def infer(
+        self, gain: Tensor, enumerated_gain: Tensor, x: Tensor, blur: Tensor | None = None
+    ) -> Inferred:
+        """The posterior given x = gain * other + enumerated_gain * enumerated + blur * N(0, I).
 
         Args:
             gain: coefficient of the other side, () or (B, 1).
-            own: coefficient of the enumerated side, likewise, at least SMALLEST.
-            x: the states.
+            enumerated_gain: coefficient of the enumerated side, likewise, at least SMALLEST.
+            x: the states, (B, 2) float64.
             blur: standard deviation of independent noise, likewise; None for none.
         """
         size = max(1, ROWS // len(self.means))
-        spread = own * self.std
+        spread = enumerated_gain * self.std
         if blur is not None:
             spread = torch.sqrt(spread.square() + blur.square())
 
         def part(rows: slice) -> Inferred:
-            a, b, c = (each[rows] if each.ndim else each for each in (gain, own, spread))
+            a, b, c = (
+                each[rows] if each.ndim else each for each in (gain, enumerated_gain, spread)
+            )
             return self._part(a, b, c, x[rows])
 
         parts = [part(slice(k, k + size)) for k in range(0, max(1, len(x)), size)]
         return Inferred(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
-    def _part(self, gain: Tensor, own: Tensor, spread: Tensor, x: Tensor) -> Inferred:
+    def _part(self, gain: Tensor, enumerated_gain: Tensor, spread: Tensor, x: Tensor) -> Inferred:
         """`infer` with the standard deviation of x given a component and the other side."""
         means, count = self.means.to(x.device), len(self.means)
-        rows = (x[:, None] - own[..., None] * means).reshape(-1, 2)  # (B K, 2)
+        rows = (x[:, None] - enumerated_gain[..., None] * means).reshape(-1, 2)  # (B K, 2)
         gains, scales = (
             c.repeat_interleave(count, dim=0) if c.ndim else c for c in (gain, spread)
         )
-        shrink = (own * self.std**2 / spread)[..., None]
-        found = self.other.posterior(gains, scales, rows)
-        logits = self.log_weights.to(x.device) + found.log_density.reshape(-1, count)
+        shrink = (enumerated_gain * self.std**2 / spread)[..., None]
+        posterior = self.other.posterior(gains, scales, rows)
+        logits = self.log_weights.to(x.device) + posterior.log_density.reshape(-1, count)
         share = torch.softmax(logits, dim=1)[..., None]  # (B, K, 1)
-        data = found.data.reshape(-1, count, 2)
-        score = (-found.noise / scales).reshape(-1, count, 2)  # of p_t(x | k)
+        data = posterior.data.reshape(-1, count, 2)
+        score = (-posterior.noise / scales).reshape(-1, count, 2)  # of p_t(x | k)
         mean, total = (share * data).sum(dim=1), (share * score).sum(dim=1)
-        slope = (gains / scales**2).squeeze(-1) * found.variance  # div E[other | x, k]
-        across = (data * (score - total[:, None])).sum(dim=-1)
-        spread = found.variance.reshape(-1, count) + (data - mean[:, None]).square().sum(dim=-1)
+        slope = (gains / scales**2).squeeze(-1) * posterior.variance  # div E[other | x, k]
+        covariance = (data * (score - total[:, None])).sum(dim=-1)
+        spread = posterior.variance.reshape(-1, count) + (data - mean[:, None]).square().sum(
+            dim=-1
+        )
         weight = share[..., 0]
         return Inferred(
             torch.logsumexp(logits, dim=1),
-            (share * (means + shrink * found.noise.reshape(-1, count, 2))).sum(dim=1),
+            (share * (means + shrink * posterior.noise.reshape(-1, count, 2))).sum(dim=1),
             mean,
             total,
-            (weight * (slope.reshape(-1, count) + across)).sum(dim=1),
+            (weight * (slope.reshape(-1, count) + covariance)).sum(dim=1),
             (weight * spread).sum(dim=1),
         )
 
     def density_grid(
-        self, gain: Tensor, own: Tensor, xs: Tensor, ys: Tensor, blur: Tensor | None = None
+        self,
+        gain: Tensor,
+        enumerated_gain: Tensor,
+        xs: Tensor,
+        ys: Tensor,
+        blur: Tensor | None = None,
     ) -> Tensor:
         """The density of the state of `infer` on a grid, shape (ny, nx)."""
-        spread = own * self.std
+        spread = enumerated_gain * self.std
         if blur is not None:
             spread = torch.sqrt(spread.square() + blur.square())
         total = xs.new_zeros(len(ys), len(xs))
-        for weight, mean in zip(self.log_weights.exp().tolist(), own * self.means, strict=True):
+        for weight, mean in zip(
+            self.log_weights.exp().tolist(), enumerated_gain * self.means, strict=True
+        ):
             shifted = xs - mean[0].to(xs), ys - mean[1].to(ys)
             total += weight * self.other.density_grid(gain, spread, *shifted)
         return total
@@ -135,28 +148,30 @@ class Pairing:
         self, alpha: Tensor, sigma: Tensor, x: Tensor, blur: Tensor | None = None
     ) -> Inferred:
         """What follows from x, (B, 2) float64; the other arguments have shape () or (B, 1)."""
-        gain, own = (sigma, alpha) if self.swapped else (alpha, sigma)
-        return self.sides.infer(gain, own.clamp(min=SMALLEST), x, blur)
+        gain, enumerated_gain = (sigma, alpha) if self.swapped else (alpha, sigma)
+        return self.sides.infer(gain, enumerated_gain.clamp(min=SMALLEST), x, blur)
 
     def posterior(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Posterior:
         """See `Target.posterior`; the noise is x_0."""
-        found = self.infer(alpha, sigma, x)
+        inferred = self.infer(alpha, sigma, x)
         if not self.swapped:
-            return Posterior(found.log_density, found.other, found.own, found.variance)
+            return Posterior(
+                inferred.log_density, inferred.other, inferred.enumerated, inferred.variance
+            )
         # x = alpha x_1 + sigma x_0, so that given x both have the same covariance up to a factor.
         ratio = (sigma / alpha.clamp(min=SMALLEST)).square()
-        variance = (ratio.squeeze(-1) if ratio.ndim else ratio) * found.variance
-        return Posterior(found.log_density, found.own, found.other, variance)
+        variance = (ratio.squeeze(-1) if ratio.ndim else ratio) * inferred.variance
+        return Posterior(inferred.log_density, inferred.enumerated, inferred.other, variance)
 
     def means(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """E[x_1 | x] and E[x_0 | x], each (B, 2)."""
-        found = self.posterior(alpha, sigma, x)
-        return found.data, found.noise
+        posterior = self.posterior(alpha, sigma, x)
+        return posterior.data, posterior.noise
 
     def density_grid(self, alpha: Tensor, sigma: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
         """See `Target.density_grid`."""
-        gain, own = (sigma, alpha) if self.swapped else (alpha, sigma)
-        return self.sides.density_grid(gain, own.clamp(min=SMALLEST), xs, ys)
+        gain, enumerated_gain = (sigma, alpha) if self.swapped else (alpha, sigma)
+        return self.sides.density_grid(gain, enumerated_gain.clamp(min=SMALLEST), xs, ys)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,8 +201,10 @@ class BoxPairs:
 
     def posterior(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Posterior:
         """See `Target.posterior`; the noise is x_0."""
-        found = self.infer(alpha, sigma, x)
-        return Posterior(found.log_density, found.other, found.own, found.variance)
+        inferred = self.infer(alpha, sigma, x)
+        return Posterior(
+            inferred.log_density, inferred.other, inferred.enumerated, inferred.variance
+        )
 
     def means(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """E[x_1 | x] and E[x_0 | x], each (B, 2)."""
@@ -197,9 +214,9 @@ class BoxPairs:
     def density_grid(self, alpha: Tensor, sigma: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
         """See `Target.density_grid`."""
         alpha, sigma = (c.clamp(min=SMALLEST).reshape(1, 1) for c in (alpha, sigma))
-        along = self._summed(alpha, sigma, xs[:, None])[5]
-        across = self._moments(1, alpha, sigma, ys[:, None])[5]
-        return across.mT.flatten(1) @ along.flatten(1).T / sigma**2
+        x_moments = self._summed(alpha, sigma, xs[:, None])[5]
+        y_moments = self._moments(1, alpha, sigma, ys[:, None])[5]
+        return y_moments.mT.flatten(1) @ x_moments.flatten(1).T / sigma**2
 
     def _by_parts(
         self,
@@ -218,10 +235,13 @@ class BoxPairs:
         return (torch.cat(values) for values in zip(*parts, strict=True))
 
     def _means(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        along = self._summed(alpha, sigma, x[:, :1], moments=2)
-        across = self._moments(1, alpha, sigma, x[:, 1:], moments=2).mT
-        mass = (along[0] * across[0]).sum(dim=(-2, -1))
-        sums = (along[1] * across[0]).sum(dim=(-2, -1)), (along[0] * across[1]).sum(dim=(-2, -1))
+        x_moments = self._summed(alpha, sigma, x[:, :1], moments=2)
+        y_moments = self._moments(1, alpha, sigma, x[:, 1:], moments=2).mT
+        mass = (x_moments[0] * y_moments[0]).sum(dim=(-2, -1))
+        sums = (
+            (x_moments[1] * y_moments[0]).sum(dim=(-2, -1)),
+            (x_moments[0] * y_moments[1]).sum(dim=(-2, -1)),
+        )
         mean = torch.stack(sums, dim=1) / mass[:, None]
         return mean, self._start(alpha, sigma, x, mean)
 
@@ -232,11 +252,11 @@ class BoxPairs:
         return ((x - alpha * mean) / sigma).clamp(low, high)
 
     def _part(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Inferred:
-        along = self._summed(alpha, sigma, x[:, :1])
-        across = self._moments(1, alpha, sigma, x[:, 1:]).mT
+        x_moments = self._summed(alpha, sigma, x[:, :1])
+        y_moments = self._moments(1, alpha, sigma, x[:, 1:]).mT
 
         def total(first: int, second: int) -> Tensor:
-            return (along[first] * across[second]).sum(dim=(-2, -1))
+            return (x_moments[first] * y_moments[second]).sum(dim=(-2, -1))
 
         mass = total(0, 0)
         mean, slope = (
@@ -270,22 +290,24 @@ class BoxPairs:
         low, high = torch.maximum(low_1, low_0), torch.minimum(high_1, high_0)
         length = high - low
         inside = length > 0
-        near = (1 - alpha * length.clamp(max=0) / REACH).reciprocal().square().square().square()
-        far = OFF * sigma * near
+        proximity = (
+            (1 - alpha * length.clamp(max=0) / REACH).reciprocal().square().square().square()
+        )
+        far = OFF * sigma * proximity
         nearest = torch.where(low_0 > high_1, high_1, low_1)
-        found = [
+        rows = [
             torch.where(inside, length, far),
             torch.where(inside, length * (low + high) / 2, far * nearest),
         ]
-        if moments > len(found):
+        if moments > len(rows):
             low_slope, high_slope = (low_0 > low_1) / alpha, (high_0 < high_1) / alpha
-            found += [
+            rows += [
                 torch.where(inside, (high**3 - low**3) / 3, far * nearest.square()),
                 torch.where(inside, high_slope - low_slope, 0.0),
                 torch.where(inside, high * high_slope - low * low_slope, 0.0),
                 torch.where(inside, length, 0.0),
             ]
-        return torch.stack(found)
+        return torch.stack(rows)
 
     def _summed(self, alpha: Tensor, sigma: Tensor, x: Tensor, moments: int = 6) -> Tensor:
         """`_moments` of the first axis, summed with the densities of the boxes.
@@ -293,5 +315,5 @@ class BoxPairs:
         Shape (moments, B, J, L) for J and L intervals of x_1 and x_0 on the second axis.
         """
         ends, starts = ((each.weights / each.areas).to(x) for each in (self.data, self.source))
-        found = self._moments(0, alpha, sigma, x, moments) @ ends
-        return found.mT.contiguous() @ starts
+        summed = self._moments(0, alpha, sigma, x, moments) @ ends
+        return summed.mT.contiguous() @ starts

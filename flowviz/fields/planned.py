@@ -79,14 +79,14 @@ class Planned:
     @torch.no_grad()
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity at t () and x (B, D), shape (B, D)."""
-        n = self._at(t)
+        n = self._numbers_at(t)
         free = self.plan(n.biases, torch.add(n.shift, x, alpha=n.scale))
         return self._velocity(n, x, self._bent(free))
 
     @torch.no_grad()
     def velocity_and_divergence(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """The velocity (B, D) and its divergence (B,) at t () and x (B, D)."""
-        n = self._at(t)
+        n = self._numbers_at(t)
         z = torch.add(n.shift, x, alpha=n.scale)
         free, diagonal = self.plan.with_diagonal(n.biases, z)
         bent = self._bent(free)
@@ -95,7 +95,7 @@ class Planned:
         trace = x.shape[1] * n.slope + n.gain * n.scale * diagonal.sum(dim=1)
         return self._velocity(n, x, bent), trace
 
-    def _at(self, t: Tensor) -> _Numbers:
+    def _numbers_at(self, t: Tensor) -> _Numbers:
         """The numbers at t ()."""
         return self.known.get(t.item()) or self._prepared(t[None])[0]
 

@@ -56,18 +56,18 @@ class SourcedField(ExactField):
     def divergence(self, t: Tensor, x: Tensor) -> Tensor:
         """The divergence of the marginal velocity at x, shape (B,).
 
-        With y the mean of the side that is not enumerated, x = gain y + own (the other mean), so
-        that u = (d_own / own) x + (d_gain - d_own gain / own) y.
+        x = a y + b z, where z is the mean of the enumerated side and y that of the other side, so
+        that u = (d_b / b) x + (d_a - d_b a / b) y.
         """
         c, fine = self.coefficients(t, x)
         slope = self.target.infer(c.alpha, c.sigma, fine).divergence
         rows = [value.squeeze(-1) if value.ndim else value for value in c]
         alpha, sigma, d_alpha, d_sigma = rows
-        own, d_own, gain, d_gain = sigma, d_sigma, alpha, d_alpha
+        b, d_b, a, d_a = sigma, d_sigma, alpha, d_alpha
         if self.target.swapped:
-            own, d_own, gain, d_gain = gain, d_gain, own, d_own
-        own = own.clamp(min=SMALLEST)
-        return (2 * d_own / own + (d_gain - d_own * gain / own) * slope).to(x)
+            b, d_b, a, d_a = a, d_a, b, d_b
+        b = b.clamp(min=SMALLEST)
+        return (2 * d_b / b + (d_a - d_b * a / b) * slope).to(x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +110,12 @@ class BridgeField(BridgeFlow):
 
     def velocity_and_score(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """See `BridgeFlow.velocity_and_score`; in float64."""
-        c, found = self._inferred(t, x)
-        data, start = found.other, found.own
+        c, inferred = self._inferred(t, x)
+        data, start = inferred.other, inferred.enumerated
         if self._pairing.swapped:
             data, start = start, data
         _, slope = c.bridge(self.noise)
-        return c.d_alpha * data + c.d_sigma * start - slope * found.score, found.score
+        return c.d_alpha * data + c.d_sigma * start - slope * inferred.score, inferred.score
 
     def score(self, t: Tensor, x: Tensor) -> Tensor:
         """The gradient of log p_t at x, (B, 2)."""
@@ -129,8 +129,8 @@ class BridgeField(BridgeFlow):
         """p_t on the grid xs (nx,) by ys (ny,) at one time t (), (ny, nx)."""
         fine_x, fine_y = xs.double(), ys.double()
         c, pairing = self.path.coefficients(t, fine_x), self._pairing
-        gain, own = (c.sigma, c.alpha) if pairing.swapped else (c.alpha, c.sigma)
-        grid = gain, own.clamp(min=SMALLEST), fine_x, fine_y, self.blur(c)
+        gain, enumerated_gain = (c.sigma, c.alpha) if pairing.swapped else (c.alpha, c.sigma)
+        grid = gain, enumerated_gain.clamp(min=SMALLEST), fine_x, fine_y, self.blur(c)
         return pairing.sides.density_grid(*grid).to(xs)
 
     def _inferred(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Inferred]:

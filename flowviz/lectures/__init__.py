@@ -116,7 +116,7 @@ def parse(content: str | bytes) -> Lecture:
 
 def lectures() -> dict[str, Lecture]:
     """All lectures by name, the built-in ones first; invalid and unreadable files are skipped."""
-    found: dict[str, Lecture] = {}
+    by_name: dict[str, Lecture] = {}
     folders = [Path(__file__).parent]
     if os.environ.get("FLOWVIZ_LECTURES"):
         folders.append(Path(os.environ["FLOWVIZ_LECTURES"]))
@@ -125,24 +125,24 @@ def lectures() -> dict[str, Lecture]:
             if not path.is_file():  # reading a named pipe or a device would never end
                 continue
             try:
-                about = path.stat()
-                read = _read(path, about.st_mtime_ns, about.st_size)
+                status = path.stat()
+                read = _read(path, status.st_mtime_ns, status.st_size)
             except OSError:
                 continue
             if read is not None:
-                found.setdefault(path.stem, read)
-    return found
+                by_name.setdefault(path.stem, read)
+    return by_name
 
 
 def formulas() -> dict[str, bool]:
     """Each formula of the built-in lectures in TeX, and whether it stands on a line of its own."""
-    found = {}
+    is_displayed = {}
     for file in sorted(Path(__file__).parent.glob("*.toml")):
         for step in parse(file.read_bytes()).steps:
-            found |= dict.fromkeys(INLINE.findall(f"{step.text} {step.source}"), False)
+            is_displayed |= dict.fromkeys(INLINE.findall(f"{step.text} {step.source}"), False)
             if step.equation:
-                found[step.equation] = True
-    return found
+                is_displayed[step.equation] = True
+    return is_displayed
 
 
 @lru_cache(maxsize=1)
@@ -187,8 +187,8 @@ def _checked(
     values: dict[str, Any] = {}
     for name, value in table.items():
         if name not in known:
-            near = get_close_matches(name[:MAX_NAME], known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            similar = get_close_matches(name[:MAX_NAME], known, n=1)
+            hint = f" Did you mean {similar[0]!r}?" if similar else ""
             raise ValueError(
                 f"{where} has an unknown entry {name[:MAX_NAME]!r}.{hint} "
                 f"There are: {', '.join(sorted(known))}."

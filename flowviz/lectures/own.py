@@ -47,11 +47,11 @@ def recall(name: str) -> Lecture | None:
         return None
     path = home("lectures") / f"{name}.toml"
     try:
-        found = parse(path.read_bytes())
+        lecture = parse(path.read_bytes())
     except (OSError, ValueError):
         return None
     mark_used(path)
-    return found
+    return lecture
 
 
 def _lines(lecture: Lecture) -> Iterator[str]:

@@ -109,9 +109,9 @@ class Tableau:
         dt = t_next - t
         slopes: list[Tensor] = []
         stages = zip(self.times(t, t_next), ((), *self.rows), self.weights, strict=True)
-        for at, row, weight in stages:
-            slopes.append(evaluate(at, _moved(x, dt, row, slopes), weight))
-        return _moved(x, dt, self.weights, slopes)
+        for stage_time, row, weight in stages:
+            slopes.append(evaluate(stage_time, _add_slopes(x, dt, row, slopes), weight))
+        return _add_slopes(x, dt, self.weights, slopes)
 
 
 @dataclass(frozen=True)
@@ -251,11 +251,11 @@ def steps_for(method: str, nfe: int) -> int:
     steps = entry.steps_within(nfe)
     if entry.nfe(steps) == nfe:
         return steps
-    near = [entry.nfe(n) for n in (steps, steps + 1)]
-    near = near[:1] if nfe < near[0] else near
+    nearest = [entry.nfe(n) for n in (steps, steps + 1)]
+    nearest = nearest[:1] if nfe < nearest[0] else nearest
     raise ValueError(
         f"{method} cannot take exactly {nfe} evaluations; "
-        f"the nearest that it can: {' and '.join(map(str, near))}."
+        f"the nearest that it can: {' and '.join(map(str, nearest))}."
     )
 
 
@@ -270,7 +270,7 @@ def expected_nfe(method: str, nfe: int, tol: float) -> float:
     return USUAL_NFE[order] * (tol / 1e-5) ** (-1 / order) if METHODS[method].adaptive else nfe
 
 
-def _moved(x: Tensor, dt: Tensor, weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:
+def _add_slopes(x: Tensor, dt: Tensor, weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:
     """x + dt times the weighted sum of the slopes, each (B, *)."""
     total = None
     for weight, slope in zip(weights, slopes, strict=False):

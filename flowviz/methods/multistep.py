@@ -65,16 +65,16 @@ class Multistep:
 
 def adams_bashforth_2(evaluate: PathEvaluate, grid: Tensor, x: Tensor) -> Iterator[Tensor]:
     """Integrates the line through the last two velocities; the first step is Euler's."""
-    before: tuple[Tensor, Tensor] | None = None
+    previous: tuple[Tensor, Tensor] | None = None
     for t, t_next in pairwise(grid):
         h, u = t_next - t, evaluate(t, x)
         slope = u
-        if before is not None:
-            h_before, u_before = before
-            slope = u + h / (2 * h_before) * (u - u_before)
+        if previous is not None:
+            previous_h, previous_u = previous
+            slope = u + h / (2 * previous_h) * (u - previous_u)
         x = x + h * slope
         yield x
-        before = h, u
+        previous = h, u
 
 
 def ddim(evaluate: PathEvaluate, grid: Tensor, x: Tensor) -> Iterator[Tensor]:
@@ -88,12 +88,12 @@ def ddim(evaluate: PathEvaluate, grid: Tensor, x: Tensor) -> Iterator[Tensor]:
 def dpm_solver_2m(evaluate: PathEvaluate, grid: Tensor, x: Tensor) -> Iterator[Tensor]:
     """Extrapolates the last two predictions to the middle of each step in lambda."""
     line = _Exponential(evaluate, grid)
-    before = None
+    previous = None
     for i in range(1, len(grid)):
         m = line.predict(i - 1, x)
-        x = line.step(i, x, line.extrapolated(i, m, before))
+        x = line.step(i, x, line.extrapolated(i, m, previous))
         yield x
-        before = m
+        previous = m
 
 
 def unipc_2(evaluate: PathEvaluate, grid: Tensor, x: Tensor) -> Iterator[Tensor]:
@@ -103,26 +103,26 @@ def unipc_2(evaluate: PathEvaluate, grid: Tensor, x: Tensor) -> Iterator[Tensor]
     state. UniC-2 integrates the parabola through three predictions exactly.
     """
     line = _Exponential(evaluate, grid)
-    before, m = None, line.predict(0, x)
+    previous, m = None, line.predict(0, x)
     for i in range(1, len(grid)):
-        predicted = line.step(i, x, line.extrapolated(i, m, before))
+        predicted = line.step(i, x, line.extrapolated(i, m, previous))
         if i == len(grid) - 1:
             yield predicted
             return
-        after = line.predict(i, predicted)
-        x = line.step(i, x, line.corrected(i, m, before, after))
+        next_prediction = line.predict(i, predicted)
+        x = line.step(i, x, line.corrected(i, m, previous, next_prediction))
         yield x
-        before, m = m, after
+        previous, m = m, next_prediction
 
 
 class _Exponential:
     """The steps of exponential methods on a grid (S + 1,), towards data or towards noise.
 
     Attributes:
-        goal: coefficient of what is predicted at each time of the grid: alpha towards data, sigma
-            towards noise.
-        rest: the other coefficient.
-        lengths: lengths of the steps in log(goal / rest), after an entry that is unused.
+        target: coefficient of what is predicted, at each time of the grid: alpha towards data,
+            sigma towards noise.
+        other: the other coefficient.
+        lengths: lengths of the steps in log(target / other), after an entry that is unused.
     """
 
     def __init__(self, evaluate: PathEvaluate, grid: Tensor) -> None:
@@ -133,10 +133,10 @@ class _Exponential:
         c = path.scheduler(grid)
         alphas, sigmas = c.alpha.tolist(), c.sigma.tolist()
         if grid[-1] > grid[0]:
-            self.goal, self.rest, self.convert = alphas, sigmas, path.data_from_velocity
+            self.target, self.other, self.convert = alphas, sigmas, path.data_from_velocity
         else:
-            self.goal, self.rest, self.convert = sigmas, alphas, path.noise_from_velocity
-        levels = [_log_ratio(*pair) for pair in zip(self.goal, self.rest, strict=True)]
+            self.target, self.other, self.convert = sigmas, alphas, path.noise_from_velocity
+        levels = [_log_ratio(*pair) for pair in zip(self.target, self.other, strict=True)]
         self.lengths = [math.nan, *(after - level for level, after in pairwise(levels))]
 
     def predict(self, i: int, x: Tensor) -> Tensor:
@@ -146,30 +146,30 @@ class _Exponential:
 
     def step(self, i: int, x: Tensor, average: Tensor) -> Tensor:
         """The states at time i of x (B, *) at time i - 1, for an average of the prediction."""
-        kept = self.rest[i] / self.rest[i - 1]
-        return kept * x + (self.goal[i] - kept * self.goal[i - 1]) * average
+        ratio = self.other[i] / self.other[i - 1]
+        return ratio * x + (self.target[i] - ratio * self.target[i - 1]) * average
 
-    def extrapolated(self, i: int, m: Tensor, before: Tensor | None) -> Tensor:
+    def extrapolated(self, i: int, m: Tensor, previous: Tensor | None) -> Tensor:
         """The prediction at the middle of step i, from those at its start and one step before."""
         growth = self._growth(i)
-        return m if before is None or growth == 0 else m + growth / 2 * (m - before)
+        return m if previous is None or growth == 0 else m + growth / 2 * (m - previous)
 
-    def corrected(self, i: int, m: Tensor, before: Tensor | None, after: Tensor) -> Tensor:
+    def corrected(self, i: int, m: Tensor, previous: Tensor | None, following: Tensor) -> Tensor:
         """The average over step i of the parabola through three predictions.
 
         Without the one before the start, it is the mean of those at the ends.
         """
         growth = self._growth(i)
-        if before is None or growth == 0:
-            return (m + after) / 2
+        if previous is None or growth == 0:
+            return (m + following) / 2
         # Moments of e^(h s) over s in [0, 1], the share of the step, with total weight 1.
         h, w = self.lengths[i], 1 / growth
         total = -math.expm1(-h) / h
         first = (1 - total) / (h * total)
         second = (1 / total - 2 * first) / h
-        # m + a s + b s^2 is `before` at s = -w and `after` at s = 1.
-        b = (before - m + w * (after - m)) / (w * w + w)
-        return m + first * (after - m - b) + second * b
+        # m + a s + b s^2 is `previous` at s = -w and `following` at s = 1.
+        b = (previous - m + w * (following - m)) / (w * w + w)
+        return m + first * (following - m - b) + second * b
 
     def _growth(self, i: int) -> float:
         """Length of step i over that of the step before; 0 if that one is not to be used."""
@@ -179,8 +179,8 @@ class _Exponential:
         return growth if growth <= MAX_GROWTH else 0.0
 
 
-def _log_ratio(goal: float, rest: float) -> float:
-    """log(goal / rest); -infinity and infinity where one of them is 0."""
-    if goal == 0 or rest == 0:
-        return math.inf if rest == 0 else -math.inf
-    return math.log(goal / rest)
+def _log_ratio(numerator: float, denominator: float) -> float:
+    """log(numerator / denominator); -infinity and infinity where one of them is 0."""
+    if numerator == 0 or denominator == 0:
+        return math.inf if denominator == 0 else -math.inf
+    return math.log(numerator / denominator)

@@ -19,9 +19,10 @@ def same_noise(
     Different noises are compared within a class if one occurs twice, otherwise over all classes.
     """
     names, itself = np.array(classes), np.eye(len(left), dtype=bool)
-    others = (names[:, None] == names) & ~itself
+    same_class = (names[:, None] == names) & ~itself
     pairs = [
-        distance(left[i], right[j]) for i, j in np.argwhere(others if others.any() else ~itself)
+        distance(left[i], right[j])
+        for i, j in np.argwhere(same_class if same_class.any() else ~itself)
     ]
     same = [distance(a, b) for a, b in zip(left, right, strict=True)]
     return float(np.mean(same)), float(np.mean(pairs))

@@ -130,8 +130,8 @@ def frechet(a: Moments, b: Moments) -> float:
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
     product = root @ b.covariance @ root
     shared = np.sqrt(np.linalg.eigvalsh((product + product.T) / 2).clip(min=0)).sum()
-    apart = float(np.square(a.mean - b.mean).sum())
-    return max(apart + float(np.trace(a.covariance) + np.trace(b.covariance) - 2 * shared), 0.0)
+    mean_gap = float(np.square(a.mean - b.mean).sum())
+    return max(mean_gap + float(np.trace(a.covariance) + np.trace(b.covariance) - 2 * shared), 0.0)
 
 
 def frechet_error(features: NDArray, reference: Moments) -> float | None:
@@ -156,22 +156,22 @@ def nearest(samples: NDArray, reference: NDArray) -> tuple[NDArray[np.float64], 
     Returns:
         Euclidean distances (n,) and indices of rows of the reference (n,).
     """
-    wanted = torch.from_numpy(np.ascontiguousarray(samples, np.float32))
-    best = torch.full((len(wanted),), float("inf"))
-    place = torch.zeros(len(wanted), dtype=torch.int64)
+    queries = torch.from_numpy(np.ascontiguousarray(samples, np.float32))
+    best = torch.full((len(queries),), float("inf"))
+    index = torch.zeros(len(queries), dtype=torch.int64)
     for start in range(0, len(reference), BLOCK):
         block = torch.from_numpy(
             np.ascontiguousarray(reference[start : start + BLOCK], np.float32)
         )
         # |x|^2 is constant in a row, so it does not change which one is nearest.
-        squares = block.square().sum(dim=1) - 2 * wanted @ block.T
+        squares = block.square().sum(dim=1) - 2 * queries @ block.T
         smallest, where = squares.min(dim=1)
         better = smallest < best
         best = torch.where(better, smallest, best)
-        place = torch.where(better, where + start, place)
-    rows = place.numpy()
-    apart = np.asarray(samples, np.float64) - np.asarray(reference[rows], np.float64)
-    return np.sqrt(np.square(apart).sum(axis=1)), rows
+        index = torch.where(better, where + start, index)
+    rows = index.numpy()
+    differences = np.asarray(samples, np.float64) - np.asarray(reference[rows], np.float64)
+    return np.sqrt(np.square(differences).sum(axis=1)), rows
 
 
 def load_moments(path: str | Path) -> Moments:

@@ -76,10 +76,10 @@ class Metric:
 METRICS: Registry[Metric] = Registry("metric")
 
 
-def _of_term(name: str) -> tuple[str, str, str]:
+def _texts_of_term(name: str) -> tuple[str, str, str]:
     """Label, unit and sentence of a metric that is a term of the glossary."""
-    found = term(name)
-    return found.term, found.unit, found.sentence
+    entry = term(name)
+    return entry.term, entry.unit, entry.sentence
 
 
 def _w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
@@ -200,9 +200,9 @@ def _float64(x: Tensor) -> Tensor:
 
 
 # 2 s on one core: the network simplex takes ~ n^2.
-METRICS["w2"] = Metric(*_of_term("w2"), _w2, limit=4000)
-METRICS["sliced-w2"] = Metric(*_of_term("sliced-w2"), _sliced_w2)
-METRICS["energy"] = Metric(*_of_term("energy"), _energy, limit=4000)
+METRICS["w2"] = Metric(*_texts_of_term("w2"), _w2, limit=4000)
+METRICS["sliced-w2"] = Metric(*_texts_of_term("sliced-w2"), _sliced_w2)
+METRICS["energy"] = Metric(*_texts_of_term("energy"), _energy, limit=4000)
 METRICS["mmd"] = Metric(
     "Maximum mean discrepancy",
     "",

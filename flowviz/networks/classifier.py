@@ -32,17 +32,17 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [_convolution(channels, stem)]
-        here = stem
+        inputs = stem
         for width in widths:
-            layers.append(_Stage(here, width))
-            here = width
+            layers.append(_Stage(inputs, width))
+            inputs = width
         self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(here, num_classes)
+        self.head = nn.Linear(inputs, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, generator=generator)
         nn.init.zeros_(self.head.bias)
-        nn.init.normal_(self.head.weight, std=here**-0.5, generator=generator)
+        nn.init.normal_(self.head.weight, std=inputs**-0.5, generator=generator)
 
     def features(self, x: Tensor) -> Tensor:
         """The features of images x (B, C, H, W) in [-1, 1], shape (B, F)."""

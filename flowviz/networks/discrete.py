@@ -52,11 +52,11 @@ class DiscreteTime(nn.Module):
     def number(self, time: Tensor) -> Tensor:
         """The real n in [0, N - 1] of the noise level at t, of t's shape."""
         time = time.to(finest_float(time.device))
-        wanted = -2 * torch.log(self.scheduler(time).alpha)
-        levels = self.exponents.to(wanted)
-        above = torch.searchsorted(levels, wanted.contiguous()).clamp(1, len(levels) - 1)
+        level = -2 * torch.log(self.scheduler(time).alpha)
+        levels = self.exponents.to(level)
+        above = torch.searchsorted(levels, level.contiguous()).clamp(1, len(levels) - 1)
         below = levels[above - 1]
-        n = above - 1 + (wanted - below) / (levels[above] - below)
+        n = above - 1 + (level - below) / (levels[above] - below)
         return n.clamp(0, len(levels) - 1)
 
 

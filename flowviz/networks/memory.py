@@ -15,10 +15,10 @@ def check_memory(shape: UNetShape, channels: int, size: int) -> None:
     Raises:
         ValueError: it does.
     """
-    wanted = activation_bytes(shape, channels, size)
-    if wanted > MAX_ACTIVATION_BYTES:
+    needed = activation_bytes(shape, channels, size)
+    if needed > MAX_ACTIVATION_BYTES:
         raise ValueError(
-            f"an image of {size} x {size} takes {wanted / 2**30:.1f} GB of memory in this "
+            f"an image of {size} x {size} takes {needed / 2**30:.1f} GB of memory in this "
             f"network, more than {MAX_ACTIVATION_BYTES / 2**30:g} GB"
         )
 
@@ -36,9 +36,9 @@ def activation_bytes(shape: UNetShape, channels: int, size: int) -> int:
     feature maps at a time and an attention nine and the scores of one head.
     """
     side = size // shape.patch
-    here = shape.model_channels * shape.channel_mult[0]
-    skips = [here * side**2]
-    held, peak = skips[0], (channels * shape.patch**2 + here) * side**2
+    current = shape.model_channels * shape.channel_mult[0]
+    skips = [current * side**2]
+    stored, peak = skips[0], (channels * shape.patch**2 + current) * side**2
 
     def block(inputs: int, outputs: int, attends: bool) -> int:
         largest = inputs + max(3 * inputs, inputs + outputs, 4 * outputs)
@@ -49,25 +49,31 @@ def activation_bytes(shape: UNetShape, channels: int, size: int) -> int:
     for level, factor in enumerate(shape.channel_mult):
         for _ in range(shape.num_res_blocks):
             outputs = shape.model_channels * factor
-            peak = max(peak, held + block(here, outputs, side in shape.attention_resolutions))
-            here = outputs
-            skips.append(here * side**2)
-            held += skips[-1]
+            peak = max(peak, stored + block(current, outputs, side in shape.attention_resolutions))
+            current = outputs
+            skips.append(current * side**2)
+            stored += skips[-1]
         if level < len(shape.channel_mult) - 1:
             if shape.resblock_updown:
-                peak = max(peak, held + block(here, here, False))
+                peak = max(peak, stored + block(current, current, False))
             side //= 2
-            skips.append(here * side**2)
-            held += skips[-1]
-    peak = max(peak, held + block(here, here, True))
+            skips.append(current * side**2)
+            stored += skips[-1]
+    peak = max(peak, stored + block(current, current, True))
     for level, factor in reversed(list(enumerate(shape.channel_mult))):
         for i in range(shape.num_res_blocks + 1):
-            outputs, joined = shape.model_channels * factor, here + skips[-1] // side**2
-            own = here * side**2 + block(joined, outputs, side in shape.attention_resolutions)
-            peak, here = max(peak, held + own), outputs
-            held -= skips.pop()
+            outputs, joined = shape.model_channels * factor, current + skips[-1] // side**2
+            needed = current * side**2 + block(
+                joined, outputs, side in shape.attention_resolutions
+            )
+            peak, current = max(peak, stored + needed), outputs
+            stored -= skips.pop()
             if level and i == shape.num_res_blocks:
                 side *= 2
-                own = block(here, here, False) if shape.resblock_updown else 2 * here * side**2
-                peak = max(peak, held + own)
-    return FLOAT_BYTES * max(peak, held + 4 * here * side**2)
+                needed = (
+                    block(current, current, False)
+                    if shape.resblock_updown
+                    else 2 * current * side**2
+                )
+                peak = max(peak, stored + needed)
+    return FLOAT_BYTES * max(peak, stored + 4 * current * side**2)

@@ -59,15 +59,15 @@ class MLP(nn.Module):
         if two_times:  # last, so that the other weights are those of a network without it
             self.second = SecondTime(clocks, width * depth, generator=generator)
 
-    def forward(self, clock: Tensor, x: Tensor, *, until: Tensor | None = None) -> Tensor:
+    def forward(self, clock: Tensor, x: Tensor, *, second_clock: Tensor | None = None) -> Tensor:
         """Maps clock (C,) or (G, C), x (B, D) and, if any, the second clock to (B, D).
 
         With G < B each clock is that of B / G consecutive rows of x, and is embedded once.
         """
         h = waves(x, self.x_rates)
         shifts = self.shift(self.clock(waves(clock, self.t_rates)))
-        if until is not None:
-            shifts = shifts + self.second(clock, until)
+        if second_clock is not None:
+            shifts = shifts + self.second(clock, second_clock)
         shared = clock.ndim > 1 and len(clock) < len(x)
         if shared:
             h, shifts = h.unflatten(0, (len(clock), -1)), shifts[:, None]

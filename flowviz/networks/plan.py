@@ -45,8 +45,8 @@ class Plan:
         self.rates, self.head = network.x_rates, network.head.weight
         self.last = network.head.bias[:, None]
         layers = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
-        first, *others = [layer.weight.T for layer in layers]
-        self.weights = others
+        first, *later_weights = [layer.weight.T for layer in layers]
+        self.weights = later_weights
         dim, octaves = len(self.head), len(self.rates)
         # In the order of `_Memory.columns`.
         of_x, *of_waves = first.split([dim, dim * octaves, dim * octaves])
@@ -56,14 +56,17 @@ class Plan:
         self.enter = torch.cat([of_x, none, of_sine, of_cosine], dim=1).flatten(0, 1)
         rates = self.rates[:, None]
         self.inner = torch.cat([none, of_x, -rates * of_cosine, rates * of_sine], dim=1)
-        self.own = torch.stack([layer.bias for layer in layers])
+        self.layer_biases = torch.stack([layer.bias for layer in layers])
         self._memories: list[_Memory] = []
 
     def biases(self, clocks: Tensor) -> list[Biases]:
         """The biases at T times, from the network's clock at each, (T, C)."""
         network = self.network
         shifts = network.shift(network.clock(waves(clocks, network.t_rates)))
-        return [each.unbind() for each in shifts.reshape(-1, *self.own.shape) + self.own]
+        return [
+            each.unbind()
+            for each in shifts.reshape(-1, *self.layer_biases.shape) + self.layer_biases
+        ]
 
     def __call__(self, biases: Biases, x: Tensor) -> Tensor:
         """The output of the network at a time and x (B, D), shape (B, D)."""
@@ -104,10 +107,10 @@ class Plan:
 
     def _value(self, biases: Biases, memory: "_Memory", columns: Tensor, out: Tensor) -> None:
         """Writes the output at `columns` (K, B) to `out` (D, B)."""
-        h, spare = memory.layers(columns.shape[1])
+        h, buffer = memory.layers(columns.shape[1])
         silu(torch.addmm(biases[0], columns.T, self.enter, out=h), inplace=True)
         for bias, weight in zip(biases[1:], self.weights, strict=True):
-            h, spare = silu_layer(h, weight, bias, spare), h
+            h, buffer = silu_layer(h, weight, bias, buffer), h
         torch.addmm(self.last, self.head, h.T, out=out)
 
     def _value_and_diagonal(
@@ -125,28 +128,30 @@ class Plan:
         one product of the layer's slopes with fixed weights gives it.
         """
         gate, slope = memory.layers(columns.shape[1])
-        stack, spare = memory.stacks(columns.shape[1])  # h and its derivatives by each x_d
+        stack, buffers = memory.stacks(columns.shape[1])  # h and its derivatives by each x_d
         torch.addmm(biases[0], columns.T, self.enter, out=stack[0])
-        own = columns.unflatten(0, (len(self.head), -1))
-        torch.bmm(own.transpose(1, 2), self.inner, out=stack[1:])
+        by_dimension = columns.unflatten(0, (len(self.head), -1))
+        torch.bmm(by_dimension.transpose(1, 2), self.inner, out=stack[1:])
         h = stack[0]
         for number, (bias, weight) in enumerate(zip(biases[1:], self.weights, strict=True), 1):
             _bend(stack[0], gate, slope)
             stack[1:] *= slope
             if number < len(self.weights):
-                layer = product(stack.flatten(0, 1), weight, spare.flatten(0, 1))
-                stack, spare = layer.view_as(stack), stack
+                layer = product(stack.flatten(0, 1), weight, buffers.flatten(0, 1))
+                stack, buffers = layer.view_as(stack), stack
                 stack[0] += bias
             else:
-                h = product(stack[0], weight, spare[0], bias)
-        tangents, back = stack[1:], spare[1:]
+                h = product(stack[0], weight, buffers[0], bias)
+        tangents, tangent_buffers = stack[1:], buffers[1:]
         _bend(h, gate, slope)
         torch.addmm(self.last, self.head, h.T, out=out)
         if self.outer is None:
             tangents *= slope * self.head[:, None]
         else:
-            for matrix, tangent, free in zip(self.outer, tangents, back, strict=True):
-                tangent *= product(slope, matrix, free)
+            for matrix, tangent, tangent_buffer in zip(
+                self.outer, tangents, tangent_buffers, strict=True
+            ):
+                tangent *= product(slope, matrix, tangent_buffer)
         torch.sum(tangents, dim=2, out=by_x)
 
     @cached_property

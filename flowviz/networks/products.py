@@ -39,5 +39,5 @@ def _has_onednn(dtype: torch.dtype) -> bool:
 
     It depends on the machine alone, so that each process on it computes the same digits.
     """
-    wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return wide and dtype == torch.float32 and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    has_avx512 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return has_avx512 and dtype == torch.float32 and hasattr(torch.ops.mkldnn, "_linear_pointwise")

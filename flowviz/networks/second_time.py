@@ -38,15 +38,15 @@ class SecondTime(nn.Module):
         nn.init.uniform_(self.enter.bias, -bound, bound, generator=generator)
         nn.init.zeros_(self.leave.weight)
 
-    def forward(self, clock: Tensor, until: Tensor) -> Tensor:
+    def forward(self, clock: Tensor, second_clock: Tensor) -> Tensor:
         """Maps the clocks of t and of s, each (C,) or (B, C), to (E,) or (B, E)."""
-        clock, until = torch.broadcast_tensors(clock, until)
-        here, there = waves(clock, self.rates), waves(until, self.rates)
-        both = self._hidden(here, there) - self._hidden(here, here)
-        return self.leave(both)
+        clock, second_clock = torch.broadcast_tensors(clock, second_clock)
+        waves_t, waves_s = waves(clock, self.rates), waves(second_clock, self.rates)
+        difference = self._hidden(waves_t, waves_s) - self._hidden(waves_t, waves_t)
+        return self.leave(difference)
 
-    def _hidden(self, here: Tensor, there: Tensor) -> Tensor:
-        return nn.functional.silu(self.enter(torch.cat([here, there], dim=-1)))
+    def _hidden(self, waves_t: Tensor, waves_s: Tensor) -> Tensor:
+        return nn.functional.silu(self.enter(torch.cat([waves_t, waves_s], dim=-1)))
 
 
 def waves(x: Tensor, rates: Tensor) -> Tensor:

@@ -98,20 +98,20 @@ class UNetShape:
             value = getattr(self, entry.name)
             if entry.name in WHOLE:
                 low, high = WHOLE[entry.name]
-                good, wanted = is_whole(value, low, high), f"a whole number in {low}..{high}"
+                valid, requirement = is_whole(value, low, high), f"a whole number in {low}..{high}"
             elif entry.name in REAL:
                 low, high = REAL[entry.name]
-                good = type(value) in (int, float) and low <= value <= high
-                wanted = f"a number in [{low:g}, {high:g}]"
+                valid = type(value) in (int, float) and low <= value <= high
+                requirement = f"a number in [{low:g}, {high:g}]"
             elif entry.name in SERIES:
                 low, high = SERIES[entry.name]
-                good = isinstance(value, tuple) and low <= len(value) <= high
-                good = good and all(is_whole(number, 1, 4096) for number in value)
-                wanted = f"{low} to {high} whole numbers in 1..4096"
+                valid = isinstance(value, tuple) and low <= len(value) <= high
+                valid = valid and all(is_whole(number, 1, 4096) for number in value)
+                requirement = f"{low} to {high} whole numbers in 1..4096"
             else:
-                good, wanted = isinstance(value, bool), "true or false"
-            if not good:
-                raise ValueError(f"{entry.name} must be {wanted}; got {repr(value)[:60]}.")
+                valid, requirement = isinstance(value, bool), "true or false"
+            if not valid:
+                raise ValueError(f"{entry.name} must be {requirement}; got {repr(value)[:60]}.")
         for factor in self.channel_mult:
             if self.model_channels * factor % self.groups:
                 raise ValueError(
@@ -269,41 +269,48 @@ class UNet(nn.Module):
                 return block(channels, channels, Upsample(channels, False))
             return Upsample(channels, shape.conv_resample)
 
-        here = width * shape.channel_mult[0]
-        self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(folded, here, 3, padding=1))])
-        skips = [here]
+        current = width * shape.channel_mult[0]
+        self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(folded, current, 3, padding=1))])
+        skips = [current]
         for level, factor in enumerate(shape.channel_mult):
             for _ in range(shape.num_res_blocks):
-                stage: list[nn.Module] = [block(here, width * factor)]
-                here = width * factor
+                stage: list[nn.Module] = [block(current, width * factor)]
+                current = width * factor
                 if side in shape.attention_resolutions:
-                    stage.append(Attention(here, shape))
+                    stage.append(Attention(current, shape))
                 self.input_blocks.append(Stage(*stage))
-                skips.append(here)
+                skips.append(current)
             if level < len(shape.channel_mult) - 1:
-                self.input_blocks.append(Stage(down(here)))
-                skips.append(here)
+                self.input_blocks.append(Stage(down(current)))
+                skips.append(current)
                 side //= 2
-        self.middle_block = Stage(block(here, here), Attention(here, shape), block(here, here))
+        self.middle_block = Stage(
+            block(current, current), Attention(current, shape), block(current, current)
+        )
         self.output_blocks = nn.ModuleList()
         for level, factor in reversed(list(enumerate(shape.channel_mult))):
             for i in range(shape.num_res_blocks + 1):
-                stage: list[nn.Module] = [block(here + skips.pop(), width * factor)]
-                here = width * factor
+                stage: list[nn.Module] = [block(current + skips.pop(), width * factor)]
+                current = width * factor
                 if side in shape.attention_resolutions:
-                    stage.append(Attention(here, shape))
+                    stage.append(Attention(current, shape))
                 if level and i == shape.num_res_blocks:
-                    stage.append(up(here))
+                    stage.append(up(current))
                     side *= 2
                 self.output_blocks.append(Stage(*stage))
         self.out = nn.Sequential(
-            nn.GroupNorm(shape.groups, here, shape.eps),
+            nn.GroupNorm(shape.groups, current, shape.eps),
             nn.SiLU(),
-            nn.Conv2d(here, folded, 3, padding=1),
+            nn.Conv2d(current, folded, 3, padding=1),
         )
 
     def forward(
-        self, time: Tensor, x: Tensor, y: Tensor | None = None, *, until: Tensor | None = None
+        self,
+        time: Tensor,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        second_clock: Tensor | None = None,
     ) -> Tensor:
         """Maps time, x (B, C, H, W) and classes y (B,) to (B, C, H, W).
 
@@ -312,7 +319,7 @@ class UNet(nn.Module):
             x: images.
             y: classes as integers, `num_classes` for the null class; None is the null class for
                 all.
-            until: the second clock of a network with two times, of the shape of `time`.
+            second_clock: the second clock of a network with two times, of the shape of `time`.
         """
         if y is not None and not self.num_classes:
             raise ValueError("This network has no classes; omit y.")
@@ -320,8 +327,8 @@ class UNet(nn.Module):
         if self.shape.clocks:
             angles = angles.flatten(-2)
         e = self.time_embed(torch.cat([torch.cos(angles), torch.sin(angles)], dim=-1))
-        if until is not None:
-            e = e + self.second(time.to(self.rates), until.to(self.rates))
+        if second_clock is not None:
+            e = e + self.second(time.to(self.rates), second_clock.to(self.rates))
         e = e.expand(len(x), -1)
         if self.num_classes:
             e = e + (self.label_emb.weight[-1] if y is None else self.label_emb(y))

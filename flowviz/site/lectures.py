@@ -87,9 +87,9 @@ def _inline(text: str) -> str:
         if k % 2:
             parts[k] = _formula(part)
             continue
-        found = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(part, quote=False))
-        found = re.sub(r"\*(.+?)\*", r"<i>\1</i>", found)
-        parts[k] = re.sub(r"`(.+?)`", r"<code>\1</code>", found)
+        html = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(part, quote=False))
+        html = re.sub(r"\*(.+?)\*", r"<i>\1</i>", html)
+        parts[k] = re.sub(r"`(.+?)`", r"<code>\1</code>", html)
     return "".join(parts)
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from flowviz import checkpoints
 from flowviz.canvases import shaper as canvas
-from flowviz.canvases.page import as_text, page, places
+from flowviz.canvases.page import as_text, canvas_html, page
 from flowviz.canvases.player import View, colours
 from flowviz.canvases.wire import encode
 from flowviz.datasets import DATASETS, FRAME, dataset
@@ -85,7 +85,7 @@ def live_page(name: str) -> bytes:
         *([(canvas, b"")] if canvas else []),
     ]
     note = f'<p class="note">{text}</p>' if text else ""
-    body = places(canvases) + (outline() if name == "lecture" else "") + note
+    body = canvas_html(canvases) + (outline() if name == "lecture" else "") + note
     return page(title, body, canvases=canvases, nav=nav(name))
 
 
@@ -143,19 +143,19 @@ def model() -> parameters.Entry:
 
 def shaper() -> parameters.Entry:
     """The schedule that the reader shapes."""
-    shape = canvas.content(Shaped().values, presets(), least=Shaped.MIN_STEP)
+    shape = canvas.content(Shaped().values, presets(), min_step=Shaped.MIN_STEP)
     return {**shape, "stop": SIGMA_STOP}
 
 
 def networks() -> dict[str, FieldRef]:
     """The shipped network of each data set and path that the pages can evaluate, by its name."""
-    found = {}
+    fields = {}
     for card in checkpoints.listing():
         if card.name == f"{card.data}-{card.path}" and card.path in SCHEDULERS:
             ref = FieldRef.of(card.name)
             if isinstance(ref.field, LearnedField) and isinstance(ref.field.network, MLP):
-                found[card.name] = ref
-    return found
+                fields[card.name] = ref
+    return fields
 
 
 def weights_script(name: str, ref: FieldRef) -> bytes:

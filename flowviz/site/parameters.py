@@ -46,34 +46,35 @@ def data_set(target: Dataset) -> Entry:
 
 
 @singledispatch
-def distribution(of: Distribution) -> Entry:
+def distribution(value: Distribution) -> Entry:
     """The parameters of a distribution.
 
     Raises:
         ValueError: it is no mixture, points or boxes.
     """
     raise ValueError(
-        f"The engine needs a GaussianMixture, PointMasses or Boxes; got {type(of).__name__}."
+        f"The engine needs a GaussianMixture, PointMasses or Boxes; got {type(value).__name__}."
     )
 
 
 @distribution.register
-def _(of: GaussianMixture) -> Entry:
-    return _mixture(of.means, of.covariances, of.weights)
+def _(mixture: GaussianMixture) -> Entry:
+    return _mixture(mixture.means, mixture.covariances, mixture.weights)
 
 
 @distribution.register
-def _(of: PointMasses) -> Entry:
-    return _mixture(of.points, torch.zeros(len(of.points), 2, 2), of.weights)
+def _(masses: PointMasses) -> Entry:
+    points = masses.points
+    return _mixture(points, torch.zeros(len(points), 2, 2), masses.weights)
 
 
 @distribution.register
-def _(of: Boxes) -> Entry:
+def _(boxes: Boxes) -> Entry:
     return {
         "kind": "boxes",
-        "edges_x": _doubles(of.edges_x),
-        "edges_y": _doubles(of.edges_y),
-        "weights": _doubles(of.weights),
+        "edges_x": _doubles(boxes.edges_x),
+        "edges_y": _doubles(boxes.edges_y),
+        "weights": _doubles(boxes.weights),
     }
 
 
@@ -86,9 +87,9 @@ def path(spec: str) -> Entry:
     chosen: Scheduler = scheduler(spec)
     if isinstance(chosen, LearnedReference):
         raise ValueError("The engine needs a path with a formula; got a learned path.")
-    own: Entry = asdict(chosen)
+    parameters: Entry = asdict(chosen)
     if isinstance(chosen, Shaped):
-        own = dict(
+        parameters = dict(
             zip(("alpha_cubics", "sigma_cubics"), map(_doubles, chosen.cubics), strict=True)
         )
     return {
@@ -96,7 +97,7 @@ def path(spec: str) -> Entry:
         "kind": spec_of(chosen).partition(":")[0],
         "t_max": chosen.t_max,
         "sigma_0": chosen.sigma_0,
-        **own,
+        **parameters,
     }
 
 
@@ -109,15 +110,15 @@ def methods() -> dict[str, Entry]:
     }
 
 
-def method(of: Method) -> Entry:
+def method(entry: Method) -> Entry:
     """A fixed-step method: its labels in texts and in menus, its cost and its step."""
     return {
-        "label": of.label,
-        "menu": of.menu,
-        "evaluations": of.evaluations,
-        "last": of.nfe(1),
-        "step": _step(of.step),
-        "final": None if of.final is None else _step(of.final),
+        "label": entry.label,
+        "menu": entry.menu,
+        "evaluations": entry.evaluations,
+        "last": entry.nfe(1),
+        "step": _step(entry.step),
+        "final": None if entry.final is None else _step(entry.final),
     }
 
 
@@ -155,36 +156,36 @@ def network(field: FlowField) -> Entry:
     }
 
 
-def _step(of: Any) -> Entry:
-    if isinstance(of, Multistep):
-        return {"multistep": of.states.__name__}
-    assert isinstance(of, Tableau)
-    return {"weights": of.weights, "rows": of.rows}
+def _step(step: Any) -> Entry:
+    if isinstance(step, Multistep):
+        return {"multistep": step.states.__name__}
+    assert isinstance(step, Tableau)
+    return {"weights": step.weights, "rows": step.rows}
 
 
 def _mixture(means: Tensor, covariances: Tensor, weights: Tensor) -> Entry:
-    kept = weights > 0
-    upper = covariances[kept].flatten(1)[:, [0, 1, 3]]
+    positive = weights > 0
+    upper = covariances[positive].flatten(1)[:, [0, 1, 3]]
     return {
         "kind": "mixture",
-        "means": _doubles(means[kept]),
+        "means": _doubles(means[positive]),
         "covariances": _doubles(upper),
-        "log_weights": _doubles(weights[kept].log()),
+        "log_weights": _doubles(weights[positive].log()),
     }
 
 
-def _layer(of: nn.Module) -> Mapping[str, NDArray]:
-    assert isinstance(of, nn.Linear)
-    return {"weight": _weights(of.weight), "bias": _weights(of.bias)}
+def _layer(layer: nn.Module) -> Mapping[str, NDArray]:
+    assert isinstance(layer, nn.Linear)
+    return {"weight": _weights(layer.weight), "bias": _weights(layer.bias)}
 
 
-def _weights(of: Tensor) -> NDArray:
+def _weights(tensor: Tensor) -> NDArray:
     """Weights as the bits of float16 if they are such numbers, else as float32."""
-    full = of.detach().cpu().float()
-    if torch.equal(full.half().float(), full):
-        return full.half().numpy().view("<u2")
-    return full.numpy()
+    single = tensor.detach().cpu().float()
+    if torch.equal(single.half().float(), single):
+        return single.half().numpy().view("<u2")
+    return single.numpy()
 
 
-def _doubles(of: Any) -> NDArray[np.float64]:
-    return np.ascontiguousarray(torch.as_tensor(of, dtype=torch.float64).numpy())
+def _doubles(values: Any) -> NDArray[np.float64]:
+    return np.ascontiguousarray(torch.as_tensor(values, dtype=torch.float64).numpy())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from flowviz.canvases.page import page, places
+from flowviz.canvases.page import canvas_html, page
 from flowviz.canvases.player import View
 from flowviz.studies import Finding, NamedFigure, Study
 from flowviz.studies._canvases import SHOWN, film_payload, path_payloads, sheets_payload
@@ -45,7 +45,7 @@ def compare_page(
     """
     scenes, player = payloads(result, view, reserve=RESERVE)
     canvases = [*(("scene", each) for each in scenes), ("player", player)]
-    body = places(canvases) + _text(study, config, result, "compare")
+    body = canvas_html(canvases) + _text(study, config, result, "compare")
     return page(f"{study.title}: {config.data}", body, canvases=canvases)
 
 
@@ -68,7 +68,7 @@ def path_page(
     """
     scenes, player = path_payloads(config, result, view, n_shown=n_shown, reserve=RESERVE)
     canvases = [*(("scene", each) for each in scenes), ("player", player)]
-    body = places(canvases) + _text(study, config, result, "path")
+    body = canvas_html(canvases) + _text(study, config, result, "path")
     return page(f"{study.title} {config.data}", body, canvases=canvases)
 
 
@@ -77,7 +77,7 @@ def sheets_page(
 ) -> bytes:
     """The sheets of a grid of images with their findings, as HTML."""
     canvases = [("gallery", sheets_payload(config, result))]
-    body = places(canvases) + _text(study, config, result, "images")
+    body = canvas_html(canvases) + _text(study, config, result, "images")
     return page(study.title, body, canvases=canvases)
 
 
@@ -86,7 +86,7 @@ def film_page(
 ) -> bytes:
     """The films of images under one clock with their findings, as HTML."""
     canvases = [("gallery", film_payload(config, result))]
-    body = places(canvases) + _text(study, config, result, "film")
+    body = canvas_html(canvases) + _text(study, config, result, "film")
     return page(study.title, body, canvases=canvases)
 
 

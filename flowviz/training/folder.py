@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from flowviz.distributed import ALONE, Processes
-from flowviz.files import held, write_bytes, write_text
+from flowviz.files import locked, write_bytes, write_text
 from flowviz.training.run import TrainingConfig, TrainingRun, start
 
 KEPT_STATES = 2
@@ -73,7 +73,7 @@ def train_in_folder(
     processes.wait()  # until all have seen the folder as it was
     with ExitStack() as stack:
         if resume and processes.first:
-            stack.enter_context(held(folder / "config.json"))
+            stack.enter_context(locked(folder / "config.json"))
         run = start(config, data, device, compiled=bool(compiled), processes=processes, **options)
         progress = _restore(run, folder) if resume else _Progress()
         processes.wait()  # until all have read what the first may replace
@@ -84,7 +84,7 @@ def train_in_folder(
             content = {"format": config.FORMAT, "version": 1, "compiled": bool(compiled)}
             content |= {"config": asdict(config)}
             write_text(folder / "config.json", json.dumps(content, indent=2) + "\n")
-            stack.enter_context(held(folder / "config.json"))
+            stack.enter_context(locked(folder / "config.json"))
         yield from _advanced(run, folder, progress, save_every)
 
 
@@ -190,8 +190,8 @@ def _compiled(config: TrainingConfig, folder: Path, compiled: bool | None) -> bo
 
 
 def _save(folder: Path, run: TrainingRun, progress: _Progress) -> None:
-    about = {run.config.FORMAT: json.dumps({"version": 1, "progress": vars(progress)})}
-    content = safetensors.torch.save(run.saved_state(), about)
+    metadata = {run.config.FORMAT: json.dumps({"version": 1, "progress": vars(progress)})}
+    content = safetensors.torch.save(run.saved_state(), metadata)
     write_bytes(folder / f"state-{run.step:09d}.safetensors", content)
     for old in _states(folder)[KEPT_STATES:]:
         old.unlink(missing_ok=True)
@@ -203,11 +203,11 @@ def _restore(run: TrainingRun, folder: Path) -> _Progress:
     for path in paths:
         try:
             with safe_open(path, "pt") as file:
-                about = json.loads(file.metadata()[run.config.FORMAT])
+                metadata = json.loads(file.metadata()[run.config.FORMAT])
                 names = file.keys()
                 saved_state: dict[str, Tensor] = {name: file.get_tensor(name) for name in names}
             # Early classifiers state the seconds alone, early images no number of steps.
-            saved = about.get("progress", about)
+            saved = metadata.get("progress", metadata)
             seconds, loss = float(saved["seconds"]), saved.get("loss")
             steps = 0 if loss is None else int(saved_state["step"]) % run.log_every
             progress = _Progress(seconds, float(loss or 0.0), int(saved.get("steps", steps)))

@@ -30,8 +30,8 @@ def snapshot(run: "ImageRun") -> bytes:
         name: value.half().cpu().contiguous()
         for name, value in run.ema.network.state_dict().items()
     }
-    about = json.dumps({"step": run.step, "config": asdict(run.config)})
-    return safetensors.torch.save(weights, {run.config.FORMAT: about})
+    metadata = json.dumps({"step": run.step, "config": asdict(run.config)})
+    return safetensors.torch.save(weights, {run.config.FORMAT: metadata})
 
 
 @torch.no_grad()

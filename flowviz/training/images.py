@@ -182,10 +182,10 @@ def draw_batch(config: ImageTrainConfig, data: ImageSet, step: int) -> ImageBatc
     """The whole batch of a step, the same in every process."""
     n = config.batch
     positions = torch.arange(step * n, (step + 1) * n)
-    epochs, places = positions // len(data), positions % len(data)
+    epochs, offsets = positions // len(data), positions % len(data)
     chosen = torch.cat(
         [
-            epoch_order(config.seed, epoch, len(data))[places[epochs == epoch]]
+            epoch_order(config.seed, epoch, len(data))[offsets[epochs == epoch]]
             for epoch in epochs.unique().tolist()
         ]
     )
@@ -271,18 +271,18 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
         """See `TrainingRun.losses`: `config.accumulate` parts."""
         config, n = self.config, self.config.accumulate
         if config.objective == "distillation":
-            batch, own = self._jumps(), slice(None)
+            batch, share = self._jumps(), slice(None)
         else:
             batch = draw_batch(config, self.data, self.step)
-            own = self.processes.share(config.batch)
-        parts = ([None] * n if value is None else value[own].chunk(n) for value in batch)
+            share = self.processes.share(config.batch)
+        parts = ([None] * n if value is None else value[share].chunk(n) for value in batch)
         # Dropout draws from the global generators, which this seeds.
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(self._stream("dropout", self.step).initial_seed())
             for i, part in enumerate(zip(*parts, strict=True)):
                 with self._summing(last=i == n - 1), self._mixed():
-                    yield self._mean_loss(*(self._moved(value) for value in part)) / n
+                    yield self._mean_loss(*(self._to_device(value) for value in part)) / n
 
     def log_entry(self) -> dict[str, int]:
         """See `TrainingRun.log_entry`: the number of images or jumps seen."""
@@ -290,14 +290,14 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
 
     def outputs(self) -> dict[str, bytes]:
         """See `TrainingRun.outputs`: snapshots of the averaged weights, and grids of samples."""
-        found = {}
+        files = {}
         due = {math.ceil(self.steps * percent / 100): percent for percent in SNAPSHOTS}
         if self.step in due:
-            found[f"snapshot-{due[self.step]:03d}.safetensors"] = snapshot(self)
-        every = max(1, self.grid_every // self.config.batch)
-        if self.grid_every and (self.step % every == 0 or self.done):
-            found[f"grid-{self.step:09d}.png"] = png(sample_grid(self))
-        return found
+            files[f"snapshot-{due[self.step]:03d}.safetensors"] = snapshot(self)
+        interval = max(1, self.grid_every // self.config.batch)
+        if self.grid_every and (self.step % interval == 0 or self.done):
+            files[f"grid-{self.step:09d}.png"] = png(sample_grid(self))
+        return files
 
     def _jumps(self) -> Jumps:
         """This process's part of the batch of a distillation, along trajectories of its own."""
@@ -308,7 +308,7 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
         if self._pool is None or self._pool[0] != number:
             generator, n = self._stream("trajectories", number), POOL * batch
             shape = self.data.channels, self.data.size, self.data.size
-            noise = self._moved(torch.randn(n, *shape, generator=generator))
+            noise = self._to_device(torch.randn(n, *shape, generator=generator))
             y = None
             if config.classes:
                 y = torch.randint(len(self.data.classes), (n,), generator=generator)
@@ -327,7 +327,7 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
         rank = self.processes.rank
         return stream(self.config.seed, f"{purpose}/{rank}" if rank else purpose, number)
 
-    def _moved(self, value: Tensor | None) -> Tensor | None:
+    def _to_device(self, value: Tensor | None) -> Tensor | None:
         """A part of a batch as the network takes it, on the device."""
         if value is None:
             return None

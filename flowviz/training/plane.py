@@ -326,10 +326,12 @@ def build_field(
     """The untrained field of a config, its weights drawn by `generator`."""
     objective = weighted(config.objective, config.weighting)
     source = dataset.source
-    own = {} if source is None else {"source_mean": source.mean, "source_std": source.std}
+    source_moments = (
+        {} if source is None else {"source_mean": source.mean, "source_std": source.std}
+    )
     sizes = {"width": config.width, "depth": config.depth, "octaves": config.octaves}
     path = AffinePath(scheduler(config.path), parted(config.data)[0])
-    moments = {"mean": dataset.mean, "std": dataset.std} | own
+    moments = {"mean": dataset.mean, "std": dataset.std} | source_moments
     if config.bridge:
         networks = TwoMLPs(**sizes, generator=generator)
         pairs = {"noise": config.bridge, "coupling": config.coupling}
@@ -351,12 +353,12 @@ def steps_within(seconds: float, run: TrainingRun) -> int:
     start, trial = time.perf_counter(), min(2.0, 0.1 * seconds)
     for _ in range(3):
         run.advance()  # the first are slow
-    begun, made = time.perf_counter(), 0
-    while (elapsed := time.perf_counter() - begun) < trial or not made:
+    trial_start, steps = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - trial_start) < trial or not steps:
         run.advance()
-        made += 1
+        steps += 1
     left = seconds - (time.perf_counter() - start)
-    return max(1, int(0.9 * made * left / elapsed))
+    return max(1, int(0.9 * steps * left / elapsed))
 
 
 def has_floor(config: TrainConfig) -> bool:

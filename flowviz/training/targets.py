@@ -80,7 +80,7 @@ def batch_means(
     for start in range(0, len(t), BLOCK):
         block = slice(start, start + BLOCK)
         rows = start + needed[block].nonzero()[:, 0]
-        found = exact_field(path, PointMasses(x_1[block])).means(t[rows], x_t[rows])
-        for whole, part in zip(means, found, strict=True):
-            whole[rows] = part.to(whole)
+        posterior_means = exact_field(path, PointMasses(x_1[block])).means(t[rows], x_t[rows])
+        for mean, part in zip(means, posterior_means, strict=True):
+            mean[rows] = part.to(mean)
     return means

@@ -45,23 +45,23 @@ def level_times(u: Tensor, path: AffinePath, std: float) -> Tensor:
     divided by the density of these times: this weighs noise levels but does not change the optimal
     field.
     """
-    even = round(UNIFORM_SHARE * len(u))
+    n_uniform = round(UNIFORM_SHARE * len(u))
     ranks = torch.arange(len(u))
     # Every tenth stratum, stretched over all of time; the others share the levels between them.
-    chosen = (ranks + 1) * even // len(u) > ranks * even // len(u)
+    chosen = (ranks + 1) * n_uniform // len(u) > ranks * n_uniform // len(u)
     parts = u * len(u) - ranks  # position of u within its stratum
     t = torch.empty_like(u)
-    t[chosen] = (torch.arange(even) + parts[chosen]) / max(1, even) * path.t_max
-    others = len(u) - even
+    t[chosen] = (torch.arange(n_uniform) + parts[chosen]) / max(1, n_uniform) * path.t_max
+    n_level = len(u) - n_uniform
     # From the highest noise level down, so that t ascends.
-    share = 1 - (torch.arange(others) + parts[~chosen]) / max(1, others)
-    wanted = math.log(std) + LEVEL_SPREAD * torch.special.ndtri(share.clamp(1e-12, 1 - 1e-12))
+    share = 1 - (torch.arange(n_level) + parts[~chosen]) / max(1, n_level)
+    log_ratios = math.log(std) + LEVEL_SPREAD * torch.special.ndtri(share.clamp(1e-12, 1 - 1e-12))
 
     def is_noisier(t: Tensor) -> Tensor:  # the ratio falls with t on every path
         c = path.scheduler(t)
-        return torch.log(c.sigma) - torch.log(c.alpha) > wanted
+        return torch.log(c.sigma) - torch.log(c.alpha) > log_ratios
 
-    ends = torch.zeros_like(wanted), torch.full_like(wanted, path.t_max)
+    ends = torch.zeros_like(log_ratios), torch.full_like(log_ratios, path.t_max)
     t[~chosen] = bisect(is_noisier, *ends)
     return t
 
@@ -83,7 +83,7 @@ def shifted_times(factor: float) -> Draw:
     """Uniform times, shifted to the noise as those of the time grid `shift` are."""
 
     def draw(u: Tensor, path: AffinePath, std: float) -> Tensor:
-        return GRIDS[f"shift:{factor!r}"].place(path, u)
+        return GRIDS[f"shift:{factor!r}"].times_of(path, u)
 
     return draw
 
@@ -145,8 +145,8 @@ def weighted_times(n: int, path: AffinePath, generator: Generator) -> tuple[Tens
     """
     first, last = path.scheduler(path.clock(2)).sigma.tolist()
     depth, slope = math.log(first / last), (first - last) / path.t_max
-    even = path.t_max * stratified(n // 2, generator)
+    uniform = path.t_max * stratified(n // 2, generator)
     late = first * (1 - torch.exp(-depth * stratified(n - n // 2, generator))) / slope
-    t = torch.cat([even, late.clamp(max=path.t_max)])
+    t = torch.cat([uniform, late.clamp(max=path.t_max)])
     density = 0.5 / path.t_max + 0.5 * slope / (depth * (first - slope * t))
     return t, 1 / density

@@ -79,9 +79,9 @@ class Trajectories:
         begin = (torch.where(equal, u, u.square()) * (last + 1)).long().clamp(max=last)
         end = begin + ((1 - v.square()) * (last + 1 - begin)).long()
         end = torch.where(equal, begin, end.clamp(max=last))
-        few = ranks >= 1 - objective.sampler_share
+        is_sampler_jump = ranks >= 1 - objective.sampler_share
         begin, end = (
-            torch.where(few, self.samplers[rows], other).repeat_interleave(share)
+            torch.where(is_sampler_jump, self.samplers[rows], other).repeat_interleave(share)
             for rows, other in zip(sampler_rows(u, w), (begin, end), strict=True)
         )
         row = torch.randint(self.states.shape[1], (n,), generator=generator)
@@ -90,7 +90,7 @@ class Trajectories:
         t, y = times[begin], None if self.classes is None else self.classes[row]
         velocity, still = torch.zeros_like(x_t), (begin == end).to(x_t.device)
         if still.any():
-            teacher = _at(self.teacher, None if y is None else y[still])
+            teacher = _with_classes(self.teacher, None if y is None else y[still])
             velocity[still] = teacher(t[still], x_t[still]).to(velocity)
         return Jumps(t, times[end], x_t, x_s, velocity, y)
 
@@ -112,13 +112,13 @@ def follow(
     ends = torch.zeros_like(angles), torch.full_like(angles, path.t_max)
     samplers = path.clock(max(SAMPLERS) + 1)
     inner = bisect(lambda t: field.angle(t) < angles, *ends)[1:-1]
-    apart = (inner[:, None] - samplers).abs().amin(dim=1) > SAME
-    times = torch.cat([samplers, inner[apart]]).unique()
+    is_distinct = (inner[:, None] - samplers).abs().amin(dim=1) > SAME
+    times = torch.cat([samplers, inner[is_distinct]]).unique()
     parts = noise.split(CHUNK)
     labels = [None] * len(parts) if classes is None else classes.split(CHUNK)
     states = [
         solve(
-            _at(teacher, y), path.start(part), times[[0, -1]], "midpoint", grid=times
+            _with_classes(teacher, y), path.start(part), times[[0, -1]], "midpoint", grid=times
         ).step_states
         for part, y in zip(parts, labels, strict=True)
     ]
@@ -126,6 +126,8 @@ def follow(
     return Trajectories(teacher, times, torch.cat(states, dim=1), classes, rows)
 
 
-def _at(teacher: Callable[..., Tensor], y: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]:
+def _with_classes(
+    teacher: Callable[..., Tensor], y: Tensor | None
+) -> Callable[[Tensor, Tensor], Tensor]:
     """The teacher's velocities at (t, x) for the classes y, if any."""
     return teacher if y is None else lambda t, x: teacher(t, x, y)

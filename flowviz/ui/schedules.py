@@ -48,7 +48,7 @@ def _plot(shape: Shaped) -> None:
 
 @st.cache_data(show_spinner=False)
 def _content(values: Values) -> dict[str, Any]:
-    return canvas.content(values, presets(), least=Shaped.MIN_STEP)
+    return canvas.content(values, presets(), min_step=Shaped.MIN_STEP)
 
 
 def _on_shape_change() -> None:
