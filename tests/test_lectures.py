@@ -201,7 +201,7 @@ def test_a_view_becomes_a_step_that_the_editor_stores_under_a_link(tmp_path, mon
         state.visit("schedules")
         st.button("Add", on_click=lecture.add_step, args=("Two schedules [a](//host)",))
         desk.shelf()
-        desk.own()
+        desk.own_lectures()
 
     test = AppTest.from_function(app)
     test.query_params["axis"] = "log-snr"
