@@ -117,7 +117,7 @@ def panels(coupling_panels: Sequence[Panel], *, ends: str) -> go.Figure:
         "template": theme.template(),
         "annotations": notes,
         "height": 372,
-        "margin": {"l": 32, "r": 8, "t": 48 + 16 * max(1 + len(p.lines) for p in shown), "b": 24},
+        "margin": {"l": 32, "r": 8, "t": 48 + 16 * max(1 + len(p.lines) for p in coupling_panels), "b": 24},
         # At the top: in a narrow window the panels end far above the bottom of the figure.
         "legend": {"y": 1, "yref": "container", "yanchor": "top"},
     }

@@ -8,7 +8,7 @@
 const WAIT = 5000;
 
 /** The figure and its download button, or null if it has not been drawn in time. */
-async function drawn(key) {
+async function figureOf(key) {
   for (const start = performance.now(); performance.now() - start < WAIT; ) {
     /** @type {any} */
     const figure = document.querySelector(`.st-key-${CSS.escape(key)} .js-plotly-plot`);
@@ -21,20 +21,20 @@ async function drawn(key) {
 
 async function save({ chart, filename, font }, format, status) {
   status.textContent = "";
-  const found = await drawn(chart);
-  if (!found) {
+  const drawnFigure = await figureOf(chart);
+  if (!drawnFigure) {
     status.textContent = "The figure is not drawn yet; try again.";
     return;
   }
-  const { figure, button } = found, { layout, _context: context } = figure;
-  const usual = { options: context.toImageButtonOptions, font: layout.font };
+  const { figure, button } = drawnFigure, { layout, _context: context } = figure;
+  const defaults = { options: context.toImageButtonOptions, font: layout.font };
   // A PNG at three times the screen's resolution prints sharply at the width of a page.
   context.toImageButtonOptions = { format, filename, scale: format === "png" ? 3 : 1 };
   // The file has no font of its own: with the page's, text would be wider there than the room for it.
-  layout.font = { ...usual.font, family: font };
+  layout.font = { ...defaults.font, family: font };
   button.click(); // copies the figure at once
-  context.toImageButtonOptions = usual.options;
-  layout.font = usual.font;
+  context.toImageButtonOptions = defaults.options;
+  layout.font = defaults.font;
 }
 
 export default function mount({ data, parentElement }) {

@@ -136,15 +136,15 @@ class Pad extends Draggable {
     return this.inside([(event.clientX - box.left) * unit - frame, frame - (event.clientY - box.top) * unit]);
   }
 
-  inside(place) {
-    return place.map((v) => rounded(clamp(v, -this.data.frame, this.data.frame)));
+  inside(point) {
+    return point.map((v) => rounded(clamp(v, -this.data.frame, this.data.frame)));
   }
 
   /** Index of the nearest mean within reach of a place, or -1. */
-  nearest(place) {
-    const reach = (REACH / this.canvas.clientWidth) * 2 * this.data.frame;
-    const distances = this.means.map((mean) => distance(mean, place)), least = Math.min(...distances);
-    return least <= reach ? distances.indexOf(least) : -1;
+  nearest(point) {
+    const radius = (REACH / this.canvas.clientWidth) * 2 * this.data.frame;
+    const distances = this.means.map((mean) => distance(mean, point)), smallest = Math.min(...distances);
+    return smallest <= radius ? distances.indexOf(smallest) : -1;
   }
 
   // ---- changes
@@ -154,27 +154,27 @@ class Pad extends Draggable {
     if (this.past.length > 100) this.past.shift();
   }
 
-  down(place) {
+  down(point) {
     if (this.data.mode === "strokes") {
       this.remember();
-      this.stroke = [place];
+      this.stroke = [point];
       this.strokes.push(this.stroke);
       return;
     }
-    this.held = this.nearest(place);
+    this.held = this.nearest(point);
     if (this.held < 0 && this.means.length >= this.data.most) return;
     this.remember();
-    if (this.held < 0) this.held = this.means.push(place) - 1;
+    if (this.held < 0) this.held = this.means.push(point) - 1;
   }
 
-  moveTo(place) {
-    if (this.stroke && distance(this.stroke.at(-1), place) > 0.01) this.stroke.push(place);
-    if (this.held >= 0) this.means[this.held] = place;
+  moveTo(point) {
+    if (this.stroke && distance(this.stroke.at(-1), point) > 0.01) this.stroke.push(point);
+    if (this.held >= 0) this.means[this.held] = point;
     this.redraw();
   }
 
-  remove(place) {
-    const i = this.data.mode === "means" ? this.nearest(place) : -1;
+  remove(point) {
+    const i = this.data.mode === "means" ? this.nearest(point) : -1;
     if (i < 0 || this.means.length < 2) return; // a mixture has at least one mean
     this.remember();
     this.means.splice(i, 1);

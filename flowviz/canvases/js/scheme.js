@@ -28,14 +28,14 @@ class Scheme {
 
   /** @param {{dark: boolean}} data The theme of the server's last figures. */
   show(data) {
-    this.data = this.asked = data.dark;
+    this.data = this.requested = data.dark;
     this.look();
   }
 
   look() {
     const dark = isDark(getComputedStyle(this.page).backgroundColor);
-    if (dark !== this.asked) this.host?.setTriggerValue("theme", dark ? "dark" : "light");
-    this.asked = dark;
+    if (dark !== this.requested) this.host?.setTriggerValue("theme", dark ? "dark" : "light");
+    this.requested = dark;
     let waits = dark !== this.data;
     for (const figure of /** @type {NodeListOf<any>} */ (document.querySelectorAll(FIGURE))) {
       const paper = figure._fullLayout?.paper_bgcolor, other = Boolean(paper) && isDark(paper) !== dark;

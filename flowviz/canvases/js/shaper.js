@@ -20,8 +20,8 @@ const rounded = (x) => Math.round(x * 100) / 100;
 /** The cubics of flowviz.schedulers.Shaped: from values at even knots to [value, slope, c, d] each. */
 export function pieces(values) {
   const chords = values.slice(1).map((v, i) => v - values[i]);
-  const end = (chord, beside) =>
-    Math.sign(chord) * Math.max(Math.abs(chord) / 4, Math.sign(chord) * (1.5 * chord - beside / 2));
+  const end = (chord, neighbour) =>
+    Math.sign(chord) * Math.max(Math.abs(chord) / 4, Math.sign(chord) * (1.5 * chord - neighbour / 2));
   const inner = (a, b) => Math.sign(a) * Math.min(Math.abs(a + b) / 2, 2 * Math.abs(a), 2 * Math.abs(b));
   const slopes = [
     end(chords[0], chords[1]),
@@ -43,10 +43,10 @@ export function valueAt(cubics, t) {
   return a + h * (b + h * (c + h * d));
 }
 
-/** The value nearest to `wanted` that knot i can have, `least` away from those of its neighbours. */
-export function between(values, i, wanted, least) {
+/** The value nearest to `value` that knot i can have, `minStep` away from those of its neighbours. */
+export function between(values, i, value, minStep) {
   const [low, high] = [values[i - 1], values[i + 1]].sort((a, b) => a - b);
-  return rounded(clamp(wanted, low + least, high - least));
+  return rounded(clamp(value, low + minStep, high - minStep));
 }
 
 class Shaper extends Draggable {
@@ -109,8 +109,8 @@ class Shaper extends Draggable {
     return true;
   }
 
-  moveTo([name, i], wanted) {
-    this.curves[name][i] = between(this.curves[name], i, wanted, this.data.least);
+  moveTo([name, i], value) {
+    this.curves[name][i] = between(this.curves[name], i, value, this.data.least);
     this.root.dispatchEvent(new CustomEvent("shape", { detail: this.values, bubbles: true }));
   }
 

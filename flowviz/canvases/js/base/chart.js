@@ -14,8 +14,8 @@ const BELOW = [2, 3.4];
  * @typedef {{x: List, y: List, colour: string, dash?: number[], dots?: boolean}} Line
  */
 
-/** The place of a value on an axis as a share of its length. */
-const place = (/** @type {Axis} */ { low, high, log }, v) =>
+/** The position of a value on an axis as a share of its length. */
+const shareOf = (/** @type {Axis} */ { low, high, log }, v) =>
   (log ? Math.log(v / low) / Math.log(high / low) : (v - low) / (high - low));
 
 /** The value of the horizontal axis under a pointer, or null outside. */
@@ -28,10 +28,10 @@ export function under(canvas, event, /** @type {Axis} */ { low, high, log }) {
 }
 
 /** The value of a curve at x, linear between its points; null outside of them. */
-export function curveAt({ x, y }, at) {
+export function curveAt({ x, y }, value) {
   for (let k = 1; k < x.length; k++)
-    if (x[k - 1] <= at && at <= x[k])
-      return y[k - 1] + ((y[k] - y[k - 1]) * (at - x[k - 1])) / (x[k] - x[k - 1] || 1);
+    if (x[k - 1] <= value && value <= x[k])
+      return y[k - 1] + ((y[k] - y[k - 1]) * (value - x[k - 1])) / (x[k] - x[k - 1] || 1);
   return null;
 }
 
@@ -45,14 +45,14 @@ export function drawChart(canvas, { lines, x, y, cursor }, { ink, muted, grid },
   const [c, w, h] = sized(canvas), size = textSize(canvas);
   const left = size * MARGIN.left, top = size * MARGIN.top, width = w - left - size * MARGIN.right;
   const height = h - top - size * BELOW[x.label ? 1 : 0];
-  const X = (v) => left + width * place(x, v), Y = (v) => top + height * (1 - place(y, v));
+  const X = (v) => left + width * shareOf(x, v), Y = (v) => top + height * (1 - shareOf(y, v));
   const text = (/** @type {Axis} */ axis, v) =>
     axis.text?.(v) ?? signed(axis.log && v < 0.001 ? v.toExponential(0) : short(v));
   const isDecade = (v) => Math.abs(Math.log10(v) % 1) < 1e-6;
-  const marks = (/** @type {Axis} */ { low, high, log }, most) => {
-    if (!log) return ticks(low, high, most);
+  const marks = (/** @type {Axis} */ { low, high, log }, maxCount) => {
+    if (!log) return ticks(low, high, maxCount);
     const all = logTicks(low, high);
-    return all.length <= most ? all : all.filter((v) => isDecade(v) || v === low || v === high);
+    return all.length <= maxCount ? all : all.filter((v) => isDecade(v) || v === low || v === high);
   };
   const stroke = (points, colour, thick = 1, dash = []) => {
     c.strokeStyle = colour;
@@ -69,16 +69,16 @@ export function drawChart(canvas, { lines, x, y, cursor }, { ink, muted, grid },
   c.textAlign = "right";
   c.textBaseline = "middle";
   for (const v of marks(y, Math.max(3, height / (2.3 * size)))) {
-    const at = Math.round(Y(v)) + 0.5;
-    stroke([[left, at], [left + width, at]], grid);
-    c.fillText(text(y, v), left - 6, at);
+    const pixel = Math.round(Y(v)) + 0.5;
+    stroke([[left, pixel], [left + width, pixel]], grid);
+    c.fillText(text(y, v), left - 6, pixel);
   }
   c.textBaseline = "top";
   for (const v of marks(x, Math.max(2, width / (6.2 * size)))) {
-    const at = Math.round(X(v)) + 0.5;
-    stroke([[at, top], [at, top + height]], grid);
-    c.textAlign = v === x.low && x.text ? "left" : at > left + width - 20 ? "right" : "center";
-    c.fillText(text(x, v), Math.min(at, w - 2), top + height + 6);
+    const pixel = Math.round(X(v)) + 0.5;
+    stroke([[pixel, top], [pixel, top + height]], grid);
+    c.textAlign = v === x.low && x.text ? "left" : pixel > left + width - 20 ? "right" : "center";
+    c.fillText(text(x, v), Math.min(pixel, w - 2), top + height + 6);
   }
   c.textAlign = "center";
   c.fillText(x.label ?? "", left + width / 2, top + height + 1.9 * size);
@@ -86,12 +86,12 @@ export function drawChart(canvas, { lines, x, y, cursor }, { ink, muted, grid },
   c.beginPath(); c.rect(left - 4, top - 4, width + 8, height + 8); c.clip();
   c.lineJoin = "round";
   for (const { x: xs, y: ys, colour, dash, dots } of lines) {
-    const good = Array.from(xs, (v, k) => [v, ys[k]])
+    const finite = Array.from(xs, (v, k) => [v, ys[k]])
       .filter(([a, b]) => Number.isFinite(a) && Number.isFinite(b) && (!y.log || b > 0))
       .map(([a, b]) => [X(a), Y(b)]);
-    stroke(good, colour, 2, dash);
+    stroke(finite, colour, 2, dash);
     c.fillStyle = colour;
-    if (dots) for (const [a, b] of good) { c.beginPath(); c.arc(a, b, 3, 0, 7); c.fill(); }
+    if (dots) for (const [a, b] of finite) { c.beginPath(); c.arc(a, b, 3, 0, 7); c.fill(); }
   }
   if (cursor !== null) { c.globalAlpha = 0.5; stroke([[X(cursor), top], [X(cursor), top + height]], ink); }
   c.restore();

@@ -64,19 +64,20 @@ export function neighbour(lists, t, direction) {
  */
 export function clockAfter(clock, action, sweep) {
   const { t, playing, speed } = clock;
-  const at = (time, more = {}) => ({ t: clamp(time, 0, 1), playing: false, speed, release: false, ...more });
+  const clockAt = (time, changes = {}) =>
+    ({ t: clamp(time, 0, 1), playing: false, speed, release: false, ...changes });
   switch (action.type) {
     case "tick": {
       if (!playing) return { ...clock, release: false };
       const next = t + (action.seconds * speed) / sweep;
-      return next >= 1 ? at(1, { release: true }) : at(next, { playing: true });
+      return next >= 1 ? clockAt(1, { release: true }) : clockAt(next, { playing: true });
     }
     case "toggle":
-      return playing ? at(t, { release: true }) : at(t >= 1 - EPS ? 0 : t, { playing: true });
-    case "scrub": return at(action.t);
-    case "release": return at(t, { release: true });
-    case "jump": return at(action.t, { release: true });
-    case "step": return at(neighbour(action.lists, t, action.direction), { release: true });
+      return playing ? clockAt(t, { release: true }) : clockAt(t >= 1 - EPS ? 0 : t, { playing: true });
+    case "scrub": return clockAt(action.t);
+    case "release": return clockAt(t, { release: true });
+    case "jump": return clockAt(action.t, { release: true });
+    case "step": return clockAt(neighbour(action.lists, t, action.direction), { release: true });
     case "speed": return { t, playing, speed: action.speed, release: false };
     default: throw new Error(`Unknown action ${action.type}.`);
   }

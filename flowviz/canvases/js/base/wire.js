@@ -16,8 +16,8 @@ const TYPES = { u1: Uint8Array, u2: Uint16Array, i2: Int16Array, f4: Float32Arra
  * @throws {Error} The bytes are not a payload of this version.
  */
 export function decode(payload) {
-  const given = payload instanceof Uint8Array ? payload : new Uint8Array(payload);
-  const bytes = given.byteOffset % 8 ? given.slice() : given; // typed arrays must start aligned
+  const content = payload instanceof Uint8Array ? payload : new Uint8Array(payload);
+  const bytes = content.byteOffset % 8 ? content.slice() : content; // typed arrays must start aligned
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < PREFIX || view.getUint32(0, true) !== MAGIC || view.getUint32(4, true) !== VERSION)
     throw new Error(`Not a flowviz payload of version ${VERSION}.`);

@@ -23,18 +23,18 @@ const mills = (y) => (ROOT_2PI / 2) * erfcx(y * ROOT_HALF);
 export function truncated(low, high) {
   const h = high - low, c = (low + high) / 2, tilt = h * Math.abs(c);
   if (h < SERIES && tilt < SERIES) {
-    const c2 = c * c, h2 = h * h, place = ((-c * h) / 12) * (1 - h2 / 30 - (c2 * h2) / 60);
+    const c2 = c * c, h2 = h * h, relativeMean = ((-c * h) / 12) * (1 - h2 / 30 - (c2 * h2) / 60);
     const ratio = Math.log1p((h2 * (c2 - 1)) / 24 + (h2 * h2 * (c2 * (c2 - 6) + 3)) / 1920);
-    return { log: ratio - c2 / 2, mean: c + h * place, place };
+    return { log: ratio - c2 / 2, mean: c + h * relativeMean, relativeMean };
   }
   if (low < 0 && high > 0) {
     const below = Math.exp((-low * low) / 2), above = Math.exp((-high * high) / 2);
     const chance = ROOT_2PI - below * mills(-low) - above * mills(high), mean = (below - above) / chance;
-    return { log: Math.log(chance / h), mean, place: (mean - c) / h };
+    return { log: Math.log(chance / h), mean, relativeMean: (mean - c) / h };
   }
   const near = Math.min(Math.abs(low), Math.abs(high)), far = Math.max(Math.abs(low), Math.abs(high));
   const q = mills(near) - Math.exp(-tilt) * mills(far), mean = (-Math.sign(c) * Math.expm1(-tilt)) / q;
-  return { log: Math.log(q / h) - (near * near) / 2, mean, place: (mean - c) / h };
+  return { log: Math.log(q / h) - (near * near) / 2, mean, relativeMean: (mean - c) / h };
 }
 
 /** One axis of the lattice with memory for its intervals. */
@@ -74,24 +74,24 @@ function axisOf(edges) {
 const expWide = (v) => (v > -40 ? expBelow(v) : v < -350 ? 0 : Math.exp(v));
 
 /** The means of `cellwise` by sums of products; null where these underflow. */
-function together(xs, ys, weights) {
+function byProducts(xs, ys, weights) {
   const topX = Math.max(...xs.map(({ log }) => log)), topY = Math.max(...ys.map(({ log }) => log));
-  const across = ys.map(({ log }) => expBelow(log - topY));
+  const factorsY = ys.map(({ log }) => expBelow(log - topY));
   let mass = 0, dx = 0, dy = 0, ex = 0, ey = 0;
   xs.forEach((x, a) => {
-    const own = expBelow(x.log - topX), start = a * ys.length;
+    const factor = expBelow(x.log - topX), start = a * ys.length;
     let sum = 0, data = 0, mean = 0;
     for (let b = 0; b < ys.length; b++) {
-      const share = weights[start + b] * across[b];
+      const share = weights[start + b] * factorsY[b];
       sum += share;
       data += share * ys[b].data;
       mean += share * ys[b].mean;
     }
-    mass += own * sum;
-    dx += own * sum * x.data;
-    ex -= own * sum * x.mean;
-    dy += own * data;
-    ey -= own * mean;
+    mass += factor * sum;
+    dx += factor * sum * x.data;
+    ex -= factor * sum * x.mean;
+    dy += factor * data;
+    ey -= factor * mean;
   });
   return mass > RARE ? [dx / mass, dy / mass, ex / mass, ey / mass] : null;
 }
@@ -102,12 +102,12 @@ function cellwise(ax, ay, weights) {
   const logs = filled.map((q) => Math.log(weights[q]));
   const row = ({ edges, widths }, alpha, sigma, p) => Array.from(widths, (width, i) => {
     const [low, high] = [edges[i], edges[i + 1]].map((edge) => (alpha * edge - p) / sigma);
-    const { log, mean, place } = truncated(low, high);
-    return { log, mean, data: edges[i] + width * (0.5 + place) };
+    const { log, mean, relativeMean } = truncated(low, high);
+    return { log, mean, data: edges[i] + width * (0.5 + relativeMean) };
   });
   return (alpha, sigma, px, py) => {
-    const xs = row(ax, alpha, sigma, px), ys = row(ay, alpha, sigma, py), plain = together(xs, ys, weights);
-    if (plain) return plain;
+    const xs = row(ax, alpha, sigma, px), ys = row(ay, alpha, sigma, py), means = byProducts(xs, ys, weights);
+    if (means) return means;
     const pairs = filled.map((q) => [xs[Math.floor(q / ay.count)], ys[q % ay.count]]);
     const logits = pairs.map(([a, b], k) => logs[k] + a.log + b.log);
     const top = logits.reduce((a, b) => Math.max(a, b)), sums = [0, 0, 0, 0, 0];
@@ -127,24 +127,24 @@ function gridDensity(ax, ay, weights, { alpha, sigma }, axis, out) {
     const { log } = truncated((alpha * edges[i] - p) / sigma, (alpha * edges[i + 1] - p) / sigma);
     return Math.exp(log) / (ROOT_2PI * sigma);
   });
-  const along = factors(ax), across = factors(ay);
+  const factorsX = factors(ax), factorsY = factors(ay);
   const mixed = new Float64Array(h * ax.count);
   for (let j = 0; j < h; j++)
     for (let a = 0; a < ax.count; a++)
       for (let b = 0; b < ay.count; b++)
-        mixed[j * ax.count + a] += weights[a * ay.count + b] * across[j * ay.count + b];
+        mixed[j * ax.count + a] += weights[a * ay.count + b] * factorsY[j * ay.count + b];
   for (let j = 0, q = 0; j < h; j++)
     for (let i = 0; i < h; i++, q++) {
       out[q] = 0;
-      for (let a = 0; a < ax.count; a++) out[q] += mixed[j * ax.count + a] * along[i * ax.count + a];
+      for (let a = 0; a < ax.count; a++) out[q] += mixed[j * ax.count + a] * factorsX[i * ax.count + a];
     }
 }
 
 /** The share of points (2 n) that lie in no cell with weight. */
 function shareOutside(ax, ay, weights, x) {
   const cell = ({ edges, count }, v) => {
-    const after = edges.findIndex((edge) => edge >= v);
-    return v >= edges[0] && v <= edges[count] ? Math.max(0, after - 1) : -1;
+    const upper = edges.findIndex((edge) => edge >= v);
+    return v >= edges[0] && v <= edges[count] ? Math.max(0, upper - 1) : -1;
   };
   let outside = 0;
   for (let q = 0; q < x.length; q += 2) {

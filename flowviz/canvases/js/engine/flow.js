@@ -21,8 +21,8 @@ const shaped = (array, ...shape) => Object.assign(array, { shape });
 
 /** The field that moves the particles of a side {data, path, network}. */
 function fieldOf(model, networks, { data, path, network }) {
-  const own = model.paths[path];
-  return network ? learnedField(networks.get(network), own) : exactField(model.data[data], own);
+  const parameters = model.paths[path];
+  return network ? learnedField(networks.get(network), parameters) : exactField(model.data[data], parameters);
 }
 
 /** Coordinates as u16 over [-limit, limit]. */
@@ -64,9 +64,9 @@ export function flow(model, networks, side) {
   const states = solve(field, method, grid, start), end = states.at(-1);
   if (!end.every(Number.isFinite)) throw new Error(`${method.label} diverged; take more steps.`);
   const length = states.slice(1).reduce((sum, state, k) => sum + distance(state, states[k]), 0);
-  const most = states.reduce((all, state) =>
+  const largest = states.reduce((all, state) =>
     state.reduce((top, v) => Math.max(top, Math.abs(v)), all), model.frame);
-  const limit = Math.min(most, REACH * model.frame), times = evenGrid(path, FRAMES - 1), { n } = side;
+  const limit = Math.min(largest, REACH * model.frame), times = evenGrid(path, FRAMES - 1), { n } = side;
   const all = new Float32Array(states.length * 2 * n);
   states.forEach((state, k) => all.set(state, k * 2 * n));
   return {
@@ -84,10 +84,10 @@ const axis = (frame, count) =>
 
 /** Densities at all times: the square root as u8, and the density of the brightest colour at each time. */
 function densities(target, path, times, frame) {
-  const along = axis(frame, CELLS), size = CELLS * CELLS, grid = new Float64Array(size);
+  const coordinates = axis(frame, CELLS), size = CELLS * CELLS, grid = new Float64Array(size);
   const out = new Uint8Array(times.length * size), peaks = new Float32Array(times.length);
   times.forEach((t, j) => {
-    target.density(coefficients(path, t), along, grid);
+    target.density(coefficients(path, t), coordinates, grid);
     const peak = (peaks[j] = Float32Array.from(grid).sort()[Math.floor(PEAK * (size - 1))]);
     for (let q = 0; q < size; q++)
       out[j * size + q] = Math.round(255 * Math.sqrt(Math.min(1, grid[q] / peak)));
@@ -97,9 +97,9 @@ function densities(target, path, times, frame) {
 
 /** Velocities at all times as i16 with one scale a time. */
 function velocities(field, times, frame) {
-  const along = axis(frame, ARROWS), size = 2 * ARROWS * ARROWS, values = new Float64Array(size);
+  const coordinates = axis(frame, ARROWS), size = 2 * ARROWS * ARROWS, values = new Float64Array(size);
   const points = Float64Array.from({ length: size }, (_, q) =>
-    along[q & 1 ? Math.floor(q / (2 * ARROWS)) : (q >> 1) % ARROWS]);
+    coordinates[q & 1 ? Math.floor(q / (2 * ARROWS)) : (q >> 1) % ARROWS]);
   const out = new Int16Array(times.length * size), scales = new Float32Array(times.length), speeds = [];
   times.forEach((t, j) => {
     field.velocity(t, points, values);

@@ -21,14 +21,14 @@ const ratio = (path, t) => {
   return alpha / sigma;
 };
 
-/** Times at which alpha / sigma is `place(first, last, share)`, given its values at both ends. */
-const byRatio = (place) => (path, share) => {
-  const wanted = place(Math.max(ratio(path, 0), 1 / NOISIEST), ratio(path, path.t_max), share);
-  return root((t) => ratio(path, t) - wanted, 0, path.t_max);
+/** Times at which alpha / sigma is `ratioAt(first, last, share)`, given its values at both ends. */
+const byRatio = (ratioAt) => (path, share) => {
+  const target = ratioAt(Math.max(ratio(path, 0), 1 / NOISIEST), ratio(path, path.t_max), share);
+  return root((t) => ratio(path, t) - target, 0, path.t_max);
 };
 const bent = (v) => v ** (-1 / RHO);
 
-const PLACES = {
+const TIMES_OF = {
   "log-snr": byRatio((first, last, share) => first * (last / first) ** share),
   edm: byRatio((first, last, share) => (bent(first) + share * (bent(last) - bent(first))) ** -RHO),
   shift: (path, share) => path.t_max * (1 - (SHIFT * (1 - share)) / (1 + (SHIFT - 1) * (1 - share))),
@@ -37,6 +37,6 @@ const PLACES = {
 /** steps + 1 times from 0 to the end of a path, by the name of the grid. */
 export function gridOf(path, steps, name = "uniform") {
   const times = evenGrid(path, steps);
-  if (name in PLACES) for (let k = 1; k < steps; k++) times[k] = PLACES[name](path, k / steps);
+  if (name in TIMES_OF) for (let k = 1; k < steps; k++) times[k] = TIMES_OF[name](path, k / steps);
   return times;
 }

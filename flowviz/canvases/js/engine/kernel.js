@@ -27,7 +27,7 @@ const load = (offset) => [...simd(0x00), 2, ...unsigned(offset)];
 const loadOne = (offset) => [...simd(0x09), 2, ...unsigned(offset)]; // to all four places
 const store = (offset) => [...simd(0x0b), 2, ...unsigned(offset)];
 const floats = (v) => [...simd(0x0c), ...new Uint8Array(Float32Array.of(v, v, v, v).buffer)];
-const [plus, minus, times, over, least, most] = [0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9].map(simd);
+const [plus, minus, times, divided, minimum, maximum] = [0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9].map(simd);
 const shift = simd(0xab), plusInteger = simd(0xae), fused = simd(0x105);
 const I32 = 0x7f, V128 = 0x7b, NONE = 0x40;
 /** Repeats `body`, whose last instructions leave the condition. */
@@ -53,10 +53,11 @@ function siluCode(madd, v, f, i) {
   const power = POWER.reduceRight((sum, c) =>
     (sum.length ? sumOf(madd, sum, get(f), floats(c)) : floats(c)), []);
   return [
-    ...get(v), ...floats(-Math.LOG2E), ...times, ...floats(126), ...least, ...floats(-126), ...most,
+    ...get(v), ...floats(-Math.LOG2E), ...times, ...floats(126), ...minimum, ...floats(-126), ...maximum,
     ...set(f), ...get(f), ...floats(INTEGER), ...plus, ...set(i),
     ...get(f), ...get(i), ...floats(INTEGER), ...minus, ...minus, ...set(f),
-    ...get(v), ...power, ...get(i), ...constant(23), ...shift, ...plusInteger, ...floats(1), ...plus, ...over,
+    ...get(v), ...power, ...get(i), ...constant(23), ...shift, ...plusInteger,
+    ...floats(1), ...plus, ...divided,
   ];
 }
 
@@ -66,7 +67,7 @@ function siluCode(madd, v, f, i) {
 function layerCode(madd, silu) {
   const [h, weight, bias, out, n, m, states, p, q, end, row, w, f, i, x] = [...Array(15).keys()];
   const units = [...Array(TILE.units).keys()], halves = [0, 1], sum = (u, v) => x + 2 + 2 * u + v;
-  const moved = (pointer, by) => [...get(pointer), ...constant(by), add];
+  const offset = (pointer, by) => [...get(pointer), ...constant(by), add];
   const tile = [
     ...units.flatMap((u) => [...get(bias), ...loadOne(4 * u), ...tee(sum(u, 0)), ...set(sum(u, 1))]),
     ...get(weight), ...set(p), ...get(h), ...get(row), add, ...tee(q), ...get(n), add, ...set(end),
@@ -76,7 +77,7 @@ function layerCode(madd, silu) {
         ...get(p), ...loadOne(4 * u), ...set(w),
         ...halves.flatMap((v) => [...sumOf(madd, get(w), get(x + v), get(sum(u, v))), ...set(sum(u, v))]),
       ]),
-      ...moved(p, 4 * TILE.units), ...set(p), ...moved(q, 4 * BLOCK), ...tee(q), ...get(end), below,
+      ...offset(p, 4 * TILE.units), ...set(p), ...offset(q, 4 * BLOCK), ...tee(q), ...get(end), below,
     ]),
     ...units.flatMap((u) => halves.flatMap((v) => [
       ...get(out), ...get(row), add, ...(silu ? siluCode(madd, sum(u, v), f, i) : get(sum(u, v))),
@@ -86,10 +87,10 @@ function layerCode(madd, silu) {
   return body([[4, I32], [5 + 2 * TILE.units, V128]], [
     ...repeat([
       ...constant(0), ...set(row),
-      ...repeat([...tile, ...moved(row, 4 * TILE.states), ...tee(row), ...get(states), below]),
+      ...repeat([...tile, ...offset(row, 4 * TILE.states), ...tee(row), ...get(states), below]),
       ...get(p), ...set(weight),
-      ...moved(bias, 4 * TILE.units), ...set(bias), ...moved(out, 4 * TILE.units * BLOCK), ...set(out),
-      ...moved(m, -TILE.units), ...tee(m),
+      ...offset(bias, 4 * TILE.units), ...set(bias), ...offset(out, 4 * TILE.units * BLOCK), ...set(out),
+      ...offset(m, -TILE.units), ...tee(m),
     ]),
   ]);
 }
@@ -114,16 +115,16 @@ export const weightAt = (k, o, n) => (o - (o % TILE.units)) * n + k * TILE.units
  * The same layer in JavaScript.
  * @param {Float32Array} memory
  * @param {boolean} silu
- * @param {number[]} places
+ * @param {number[]} addresses
  */
-function plain(memory, silu, places) {
-  const [h, weight, bias, out, n, m, states] = places;
+function plain(memory, silu, addresses) {
+  const [h, weight, bias, out, n, m, states] = addresses;
   const sums = new Float64Array(states);
   for (let o = 0; o < m; o++) {
     sums.fill(memory[bias + o]);
     for (let k = 0; k < n; k++) {
-      const own = memory[weight + weightAt(k, o, n)], at = h + k * BLOCK;
-      for (let r = 0; r < states; r++) sums[r] += own * memory[at + r];
+      const factor = memory[weight + weightAt(k, o, n)], start = h + k * BLOCK;
+      for (let r = 0; r < states; r++) sums[r] += factor * memory[start + r];
     }
     for (let r = 0; r < states; r++)
       memory[out + o * BLOCK + r] = silu ? sums[r] / (1 + Math.exp(-sums[r])) : sums[r];

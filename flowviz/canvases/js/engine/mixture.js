@@ -33,10 +33,10 @@ function round(means, variance, logs) {
         const logit = (logits[k] = px * table[q] + py * table[q + 1] + table[q + 2]);
         if (logit > top) top = logit;
       }
-      const least = top + LEAST;
+      const minLogit = top + LEAST;
       let mass = 0, mx = 0, my = 0;
       for (let k = 0; k < count; k++) {
-        if (logits[k] < least) continue;
+        if (logits[k] < minLogit) continue;
         const weight = expBelow(logits[k] - top);
         mass += weight;
         mx += weight * means[2 * k];

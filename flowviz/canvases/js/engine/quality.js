@@ -53,16 +53,17 @@ function referenceOf({ sample, limit }) {
  * @param {any} side {data, path, method, nfe, grid, seed, n}
  */
 export function quality(model, _networks, { data, path, method, nfe, grid, seed, n }) {
-  const target = model.data[data], field = exactField(target, model.paths[path]), own = model.methods[method];
-  const start = noise(n, seed).map((v) => field.path.sigma_0 * v), steps = stepsWithin(own, nfe);
+  const target = model.data[data], field = exactField(target, model.paths[path]);
+  const solver = model.methods[method];
+  const start = noise(n, seed).map((v) => field.path.sigma_0 * v), steps = stepsWithin(solver, nfe);
   const endOf = (by, times) => solve(field, by, times, start).at(-1);
-  const wanted = exact([data, path, seed, n, ...(model.paths[path].alpha_cubics ?? [])].join(), () =>
+  const exactEnd = exact([data, path, seed, n, ...(model.paths[path].alpha_cubics ?? [])].join(), () =>
     endOf(model.methods[FINE.method], gridOf(field.path, FINE.steps, FINE.grid)));
-  const end = endOf(own, gridOf(field.path, steps, grid));
-  const error = end.reduce((sum, v, q) => sum + (v - wanted[q]) ** 2, 0) / end.length;
+  const end = endOf(solver, gridOf(field.path, steps, grid));
+  const error = end.reduce((sum, v, q) => sum + (v - exactEnd[q]) ** 2, 0) / end.length;
   const { points, within } = references(data, () => referenceOf(target));
   return {
-    nfe: own.last + own.evaluations * (steps - 1), error, energy: energyDistance(end, points, within),
+    nfe: solver.last + solver.evaluations * (steps - 1), error, energy: energyDistance(end, points, within),
     "off-support": targetOf(target).outside?.(end) ?? null,
   };
 }

@@ -6,11 +6,11 @@ import { coefficients, wronskian } from "./schedulers.js";
 const MAX_GROWTH = 2;
 
 /** out = x + dt times the sum of weights times slopes. */
-function moved(x, dt, weights, slopes, out) {
+function addSlopes(x, dt, weights, slopes, out) {
   out.set(x);
   weights.forEach((weight, s) => {
-    const by = dt * weight, slope = slopes[s];
-    if (by) for (let q = 0; q < out.length; q++) out[q] += by * slope[q];
+    const factor = dt * weight, slope = slopes[s];
+    if (factor) for (let q = 0; q < out.length; q++) out[q] += factor * slope[q];
   });
 }
 
@@ -19,55 +19,57 @@ function rungeKutta({ weights, rows }, field, t, next, x) {
   const dt = next - t, slopes = [];
   [[], ...rows].forEach((row) => {
     const node = row.reduce((sum, each) => sum + each, 0), slope = new Float64Array(x.length);
-    const at = Math.abs(node - 1) < 1e-12 ? next : t + node * dt;
+    const time = Math.abs(node - 1) < 1e-12 ? next : t + node * dt;
     let state = x;
-    if (slopes.length) moved(x, dt, row, slopes, (state = new Float64Array(x.length)));
-    field.velocity(at, state, slope);
+    if (slopes.length) addSlopes(x, dt, row, slopes, (state = new Float64Array(x.length)));
+    field.velocity(time, state, slope);
     slopes.push(slope);
   });
   const out = new Float64Array(x.length);
-  moved(x, dt, weights, slopes, out);
+  addSlopes(x, dt, weights, slopes, out);
   return out;
 }
 
 /** The line through the last two velocities; the first step is Euler's. */
 function* adamsBashforth2(field, grid, x) {
-  let before = null, length = 0;
+  let previous = null, length = 0;
   for (let i = 1; i < grid.length; i++) {
-    const h = grid[i] - grid[i - 1], u = new Float64Array(x.length), ratio = before ? h / (2 * length) : 0;
+    const h = grid[i] - grid[i - 1], u = new Float64Array(x.length), ratio = previous ? h / (2 * length) : 0;
     field.velocity(grid[i - 1], x, u);
-    x = x.map((v, q) => v + h * (before ? u[q] + ratio * (u[q] - before[q]) : u[q]));
+    x = x.map((v, q) => v + h * (previous ? u[q] + ratio * (u[q] - previous[q]) : u[q]));
     yield x;
-    before = u;
+    previous = u;
     length = h;
   }
 }
 
 /** The steps of exponential methods, see flowviz/methods/multistep.py. */
 function exponential(field, grid) {
-  const at = Array.from(grid, (t) => coefficients(field.path, t));
-  const levels = at.map(({ alpha, sigma }) => (alpha === 0 ? -Infinity : Math.log(alpha / sigma)));
+  const coefficientsAt = Array.from(grid, (t) => coefficients(field.path, t));
+  const levels = coefficientsAt.map(({ alpha, sigma }) =>
+    (alpha === 0 ? -Infinity : Math.log(alpha / sigma)));
   const lengths = levels.map((level, i) => (i ? level - levels[i - 1] : NaN));
   /** Length of step i over that of the step before; 0 if that one is not to be used. */
-  const growth = (i, before) => {
-    const ratio = before && lengths[i] !== Infinity ? lengths[i] / lengths[i - 1] : 0;
+  const growth = (i, previous) => {
+    const ratio = previous && lengths[i] !== Infinity ? lengths[i] / lengths[i - 1] : 0;
     return ratio <= MAX_GROWTH ? ratio : 0;
   };
   return {
     growth, lengths,
     /** E[x_1 | x] at time i of the grid, by one evaluation. */
     predict(i, x) {
-      const u = new Float64Array(x.length), c = at[i], w = wronskian(c);
+      const u = new Float64Array(x.length), c = coefficientsAt[i], w = wronskian(c);
       field.velocity(grid[i], x, u);
       return u.map((v, q) => (c.sigma * v - c.dSigma * x[q]) / w);
     },
     step(i, x, average) {
-      const kept = at[i].sigma / at[i - 1].sigma, gain = at[i].alpha - kept * at[i - 1].alpha;
-      return x.map((v, q) => kept * v + gain * average[q]);
+      const last = coefficientsAt[i - 1], { alpha, sigma } = coefficientsAt[i];
+      const ratio = sigma / last.sigma, gain = alpha - ratio * last.alpha;
+      return x.map((v, q) => ratio * v + gain * average[q]);
     },
-    extrapolated(i, m, before) {
-      const ratio = growth(i, before) / 2;
-      return ratio ? m.map((v, q) => v + ratio * (v - before[q])) : m;
+    extrapolated(i, m, previous) {
+      const ratio = growth(i, previous) / 2;
+      return ratio ? m.map((v, q) => v + ratio * (v - previous[q])) : m;
     },
   };
 }
@@ -79,39 +81,39 @@ function* ddim(field, grid, x) {
 
 function* dpmSolver2M(field, grid, x) {
   const line = exponential(field, grid);
-  let before = null;
+  let previous = null;
   for (let i = 1; i < grid.length; i++) {
     const m = line.predict(i - 1, x);
-    yield (x = line.step(i, x, line.extrapolated(i, m, before)));
-    before = m;
+    yield (x = line.step(i, x, line.extrapolated(i, m, previous)));
+    previous = m;
   }
 }
 
 /** The average over step i of the parabola through three predictions. */
-function corrected(line, i, m, before, after) {
-  const growth = line.growth(i, before);
-  if (growth === 0) return m.map((v, q) => (v + after[q]) / 2);
+function corrected(line, i, m, previous, following) {
+  const growth = line.growth(i, previous);
+  if (growth === 0) return m.map((v, q) => (v + following[q]) / 2);
   const h = line.lengths[i], w = 1 / growth, total = -Math.expm1(-h) / h;
   const first = (1 - total) / (h * total), second = (1 / total - 2 * first) / h;
   return m.map((v, q) => {
-    const b = (before[q] - v + w * (after[q] - v)) / (w * w + w);
-    return v + first * (after[q] - v - b) + second * b;
+    const b = (previous[q] - v + w * (following[q] - v)) / (w * w + w);
+    return v + first * (following[q] - v - b) + second * b;
   });
 }
 
 function* unipc2(field, grid, x) {
   const line = exponential(field, grid), last = grid.length - 1;
-  let before = null, m = line.predict(0, x);
+  let previous = null, m = line.predict(0, x);
   for (let i = 1; i <= last; i++) {
-    const predicted = line.step(i, x, line.extrapolated(i, m, before));
+    const predicted = line.step(i, x, line.extrapolated(i, m, previous));
     if (i === last) {
       yield predicted;
       return;
     }
-    const after = line.predict(i, predicted);
-    yield (x = line.step(i, x, corrected(line, i, m, before, after)));
-    before = m;
-    m = after;
+    const following = line.predict(i, predicted);
+    yield (x = line.step(i, x, corrected(line, i, m, previous, following)));
+    previous = m;
+    m = following;
   }
 }
 
@@ -131,8 +133,8 @@ export function solve(field, { step, final }, grid, x) {
   if (step.multistep) return [x, ...MULTISTEP[step.multistep](field, grid, x)];
   const states = [x];
   for (let i = 1; i < grid.length; i++) {
-    const own = final && i === grid.length - 1 ? final : step;
-    states.push(rungeKutta(own, field, grid[i - 1], grid[i], states[i - 1]));
+    const tableau = final && i === grid.length - 1 ? final : step;
+    states.push(rungeKutta(tableau, field, grid[i - 1], grid[i], states[i - 1]));
   }
   return states;
 }

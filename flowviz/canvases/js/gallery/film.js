@@ -120,9 +120,9 @@ export class Film extends Clocked {
     this.all(".fi-choice button").forEach((node, n) => press(node, n === image));
     if (this.stripped !== image) this.all(".fi-strip").forEach((strip) => this.drawStrip(strip));
     this.stripped = image;
-    const near = nearest(this.moments.map((k) => this.times[k]), t);
+    const nearestMoment = nearest(this.moments.map((k) => this.times[k]), t);
     for (const row of this.all(".fi-strip, .fi-ticks"))
-      [...row.children].forEach((node, j) => node.setAttribute("aria-current", String(j === near)));
+      [...row.children].forEach((node, j) => node.setAttribute("aria-current", String(j === nearestMoment)));
     Object.assign(this.root.dataset, { t: t.toFixed(3), image });
   }
 

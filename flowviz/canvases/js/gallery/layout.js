@@ -23,20 +23,20 @@ function limit(k, tall, height) {
 /**
  * Arrangement of `count` sheets: beside each other, or stacked if images then are larger by half and
  * all sheets still fit. `labels` of the sheets beside each other have row labels of width `label`.
- * Returns {beside, k, gap}: k screen pixels per image pixel and `gap` CSS pixels between sheets.
+ * Returns {sideBySide, k, gap}: k screen pixels per image pixel and `gap` CSS pixels between sheets.
  */
 export function arranged({ width, height, count, cols, rows, h, w, label, labels = count, ratio }) {
   const largest = zoom(MAX_HEIGHT.sheet, h, ratio);
   const nativeW = cols * (w + 1) - 1, nativeH = rows * (h + 1) - 1;
   const free = width - labels * label, tall = (k) => (k * nativeH) / ratio;
   const stacked = Math.min(largest, zoom(width - label, nativeW, ratio));
-  if (count === 1) return { beside: true, k: limit(stacked, tall, height), gap: GAP.panels };
-  const beside = Math.min(largest, zoom((free - GAP.sheets * (count - 1)) / count, nativeW, ratio));
+  if (count === 1) return { sideBySide: true, k: limit(stacked, tall, height), gap: GAP.panels };
+  const sideBySide = Math.min(largest, zoom((free - GAP.sheets * (count - 1)) / count, nativeW, ratio));
   const below = limit(stacked, tall, height / count);
-  if (below > 1.5 * beside) return { beside: false, k: below, gap: GAP.panels };
-  const k = limit(beside, tall, height);
+  if (below > 1.5 * sideBySide) return { sideBySide: false, k: below, gap: GAP.panels };
+  const k = limit(sideBySide, tall, height);
   const gap = (free - (count * k * nativeW) / ratio) / (count - 1);
-  return { beside: true, k, gap: clamp(gap, GAP.sheets, GAP.panels) };
+  return { sideBySide: true, k, gap: clamp(gap, GAP.sheets, GAP.panels) };
 }
 
 /**

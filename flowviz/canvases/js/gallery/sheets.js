@@ -95,15 +95,16 @@ export class Sheets extends Canvas {
     const { panels } = this.data, box = this.find(".fi-panels"), [rows, cols, h, w] = panels[0].cells.shape;
     box.classList.remove("fi-once"); // which hides labels from the measurement
     const widths = this.all(".fi-rows, .fi-corner").map((node) => node.getBoundingClientRect().width);
-    const alike = panels.every((panel) => String(panel.rows) === String(panels[0].rows));
-    const { beside, k, gap } = arranged({
+    const haveSameRows = panels.every((panel) => String(panel.rows) === String(panels[0].rows));
+    const { sideBySide, k, gap } = arranged({
       width, height, count: panels.length, rows, cols, h, w, ratio,
       label: Math.max(0, ...widths),
-      labels: alike ? 1 : panels.length,
+      labels: haveSameRows ? 1 : panels.length,
     });
-    box.classList.toggle("fi-once", beside && alike); // the first sheet labels the rows of all
+    box.classList.toggle("fi-once", sideBySide && haveSameRows); // the first sheet labels the rows of all
     Object.assign(box.style, {
-      columnGap: `${gap}px`, flexDirection: beside ? "row" : "column", flexWrap: beside ? "nowrap" : "wrap",
+      columnGap: `${gap}px`, flexDirection: sideBySide ? "row" : "column",
+      flexWrap: sideBySide ? "nowrap" : "wrap",
     });
     this.all(".fi-sheet").forEach((sheet, i) => {
       const [rows, cols, h, w] = panels[i].cells.shape, px = (n) => `${(n * k) / ratio}px`;

@@ -55,12 +55,12 @@ export class Compare extends Page {
 
   /** The view that a link names; its names are those of the app. */
   viewOf(query) {
-    const given = new URLSearchParams(query), view = { ...this.model.view };
-    const layers = given.get("layers")?.split(",").filter((name) => name !== "difference");
+    const parameters = new URLSearchParams(query), view = { ...this.model.view };
+    const layers = parameters.get("layers")?.split(",").filter((name) => name !== "difference");
     if (layers) view.layers = layers;
-    if (given.get("mode") === "steps") view.mode = "steps";
-    if (given.get("layout") === "strip") view.layout = "strip";
-    const t = Number(given.get("t") ?? view.t);
+    if (parameters.get("mode") === "steps") view.mode = "steps";
+    if (parameters.get("layout") === "strip") view.layout = "strip";
+    const t = Number(parameters.get("t") ?? view.t);
     if (t >= 0 && t <= 1) view.t = t;
     return view;
   }

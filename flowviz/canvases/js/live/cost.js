@@ -25,12 +25,12 @@ function nfeAt({ x, y }, level) {
 }
 
 /** The smallest and largest decades of the positive values, in bounds. */
-function decades(values, least, most) {
-  const good = values.filter((v) => v > 0 && Number.isFinite(v));
+function decades(values, min, max) {
+  const positive = values.filter((v) => v > 0 && Number.isFinite(v));
   const power = (v, round) => 10 ** round(Math.log10(v));
-  if (!good.length) return { low: least, high: most, log: true };
-  const low = Math.max(least, power(Math.min(...good), Math.floor));
-  return { low, high: Math.max(10 * low, Math.min(most, power(Math.max(...good), Math.ceil))), log: true };
+  if (!positive.length) return { low: min, high: max, log: true };
+  const low = Math.max(min, power(Math.min(...positive), Math.floor));
+  return { low, high: Math.max(10 * low, Math.min(max, power(Math.max(...positive), Math.ceil))), log: true };
 }
 
 export class Cost extends Page {
@@ -52,7 +52,7 @@ export class Cost extends Page {
   /** Computes all curves, budget by budget, until other values are wanted. */
   async compute(values, _moving, superseded) {
     const { model } = this, { data, grid, n, seed, paths, solvers } = values;
-    const begun = performance.now();
+    const began = performance.now();
     const curves = solvers.flatMap((method, s) => paths.map((path) => ({
       path, method, role: path, dash: DASHES[s % DASHES.length],
       x: [], error: [], energy: [], "off-support": [],
@@ -61,8 +61,8 @@ export class Cost extends Page {
     for (const nfe of NFES) {
       await Promise.all(curves.map(async (curve, k) => {
         const { path, method } = curve, { last, evaluations } = model.methods[method];
-        const own = last + evaluations * (stepsWithin(model.methods[method], nfe) - 1);
-        if (own > nfe || curve.x.at(-1) === own) return;
+        const actual = last + evaluations * (stepsWithin(model.methods[method], nfe) - 1);
+        if (actual > nfe || curve.x.at(-1) === actual) return;
         const thread = this.threads[k % this.threads.length]; // the same one, which remembers the exact ends
         const { result } = await thread.run("quality", { data, path, method, nfe, grid, n, seed });
         curve.x.push(result.nfe);
@@ -71,7 +71,7 @@ export class Cost extends Page {
       if (superseded()) return;
       this.show(values, curves);
     }
-    const seconds = ((performance.now() - begun) / 1000).toFixed(1);
+    const seconds = ((performance.now() - began) / 1000).toFixed(1);
     this.status.textContent = `${this.finding(curves, values)} Computed here in ${seconds} s.`;
     this.root.dataset.computed = String(1 + Number(this.root.dataset.computed ?? 0));
   }
@@ -80,9 +80,9 @@ export class Cost extends Page {
     const { model } = this, x = { low: 1, high: 100, log: true, label: "NFE" };
     const bounded = curves.some((each) => each["off-support"].some((v) => v !== null));
     const name = bounded ? measure : "energy";
-    const chart = (title, quantity, least, most) => {
+    const chart = (title, quantity, min, max) => {
       const lines = curves.map((each) => ({ ...each, y: each[quantity], dots: true }));
-      return { title, x, y: decades(lines.flatMap(({ y }) => y), least, most), lines };
+      return { title, x, y: decades(lines.flatMap(({ y }) => y), min, max), lines };
     };
     this.charts.show({
       theme: model.theme,
@@ -102,8 +102,8 @@ export class Cost extends Page {
   /** The cost of OT and of VP at equal error, for each solver. */
   finding(curves, { solvers }) {
     const cost = (solver, path) => {
-      const found = curves.find((each) => each.method === solver && each.path === path);
-      return found ? nfeAt({ x: found.x, y: found.error }, LEVEL) : null;
+      const curve = curves.find((each) => each.method === solver && each.path === path);
+      return curve ? nfeAt({ x: curve.x, y: curve.error }, LEVEL) : null;
     };
     const texts = solvers.map((solver) => [solver, cost(solver, "ot"), cost(solver, "vp")])
       .filter(([, ot, vp]) => ot && vp)

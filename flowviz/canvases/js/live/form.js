@@ -36,10 +36,10 @@ export class Form {
     this.root = root;
     this.fields = fields;
     this.change = change;
-    const given = new URLSearchParams(location.search);
+    const parameters = new URLSearchParams(location.search);
     /** @type {any} */
     this.values = Object.fromEntries(fields.map((field) =>
-      [field.name, valueOf(field, given.get(field.name)) ?? field.value]));
+      [field.name, valueOf(field, parameters.get(field.name)) ?? field.value]));
     root.append(...fields.map((field) => (field.buttons ? this.buttons(field) : this.input(field))));
     root.addEventListener("input", ({ target }) => this.read(target, true));
     root.addEventListener("change", ({ target }) => this.read(target, false));

@@ -23,7 +23,7 @@ export class Page {
   /** Shows the controls, and computes the newest of their values in some threads. */
   start(threads, fields) {
     this.threads = Array.from({ length: threads }, () => threadOf(this.model));
-    const ask = newest((...given) => this.compute(...given));
+    const ask = newest((...args) => this.compute(...args));
     ask({ ...this.form(fields, ask).values }, false);
   }
 

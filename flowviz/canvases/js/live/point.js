@@ -37,8 +37,8 @@ function tableOf(path, points) {
 /** The view that a link names, with the default of the app. */
 function viewOf(query, frame) {
   const number = (name, value, low, high) => {
-    const given = query.has(name) ? Number(query.get(name)) : value;
-    return given >= low && given <= high ? given : value;
+    const parsed = query.has(name) ? Number(query.get(name)) : value;
+    return parsed >= low && parsed <= high ? parsed : value;
   };
   const [t, x, y] = [number("t", 0.6, 0, 1), number("x", 2.2, -frame, frame), number("y", 1, -frame, frame)];
   const layers = query.get("layers")?.split(",").filter((name) => LAYERS.includes(name));

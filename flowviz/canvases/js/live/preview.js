@@ -34,13 +34,13 @@ const same = (a, b) => a.seed === b.seed && a.sides.every(({ method, nfe }, k) =
 const anyOf = ({ seed, sides }) => [seed, ...sides.flatMap(Object.values)].join();
 
 /** The largest NFE of a side. */
-const mostOf = ({ sides }) => Math.max(...sides.map(({ nfe }) => nfe));
+const maxNfe = ({ sides }) => Math.max(...sides.map(({ nfe }) => nfe));
 
 /** @returns {HTMLInputElement | null} */
 const inputOf = (control) => document.querySelector(`${control} input`);
 
 /** A panel of the server with other particles; a read-out that only the server computes is a dash. */
-function renewed(panel, { nfe, detour, off, ...arrays }, all) {
+function withParticles(panel, { nfe, detour, off, ...arrays }, all) {
   const numbers = { nfe, detour, off }, n = arrays.states.shape[1];
   const readouts = panel.readouts.map((readout) =>
     ({ ...readout, values: [NUMBERS[readout.label]?.(numbers) ?? null] }));
@@ -50,10 +50,10 @@ function renewed(panel, { nfe, detour, off, ...arrays }, all) {
 export class Preview {
   constructor() {
     this.threads = [];
-    this.asked = null;
-    this.held = false;
+    this.requested = null;
+    this.pressed = false;
     this.until = this.frame = 0;
-    this.ask = newest((...given) => this.compute(...given));
+    this.ask = newest((...args) => this.compute(...args));
     this.listen = new AbortController();
     const options = { capture: true, passive: true, signal: this.listen.signal };
     for (const name of EVENTS) document.addEventListener(name, (event) => this.wake(event), options);
@@ -67,7 +67,7 @@ export class Preview {
     if (model.name === this.model?.name) return;
     this.model = model;
     this.bytes = bytes;
-    this.asked = null;
+    this.requested = null;
     /** Milliseconds of one evaluation at one particle. */
     this.rate = NaN;
     for (const thread of this.threads) thread.model(bytes);
@@ -87,26 +87,26 @@ export class Preview {
   }
 
   /** Seed, and method and NFE of each side, in the controls; null if the engine does not have a method. */
-  read({ controls, ...shown }) {
+  read({ controls, ...served }) {
     const text = inputOf(controls.seed)?.value;
-    const seed = text === undefined ? shown.seed : /^\d{1,10}$/.test(text) ? Number(text) : NaN;
-    const sides = shown.sides.map((side, k) => this.readSide(controls.sides[k], side));
+    const seed = text === undefined ? served.seed : /^\d{1,10}$/.test(text) ? Number(text) : NaN;
+    const sides = served.sides.map((side, k) => this.readSide(controls.sides[k], side));
     return seed >= 0 && sides.every(Boolean) ? { seed, sides } : null;
   }
 
-  readSide(controls, shown) {
+  readSide(controls, side) {
     const label = inputOf(controls.method)?.value;
     const known = Object.entries(this.model.methods).find(([, each]) => each.menu === label);
-    const method = known ? known[0] : label === undefined ? shown.method : null;
-    const nfe = Number(inputOf(controls.nfe)?.getAttribute("aria-valuetext") ?? shown.nfe);
+    const method = known ? known[0] : label === undefined ? side.method : null;
+    const nfe = Number(inputOf(controls.nfe)?.getAttribute("aria-valuetext") ?? side.nfe);
     return method in this.model.methods && nfe >= 1 ? { method, nfe } : null;
   }
 
-  /** Whether a control that moves now is elsewhere than the server's result `shown`. */
-  isAhead(shown) {
-    if (!this.player || (!this.held && performance.now() > this.until)) return false;
-    const wanted = this.read(shown);
-    return Boolean(wanted) && !same(wanted, shown);
+  /** Whether a control that moves now is elsewhere than the server's result `served`. */
+  isAhead(served) {
+    if (!this.player || (!this.pressed && performance.now() > this.until)) return false;
+    const values = this.read(served);
+    return Boolean(values) && !same(values, served);
   }
 
   /** Starts the threads when the pointer approaches a control. */
@@ -125,11 +125,11 @@ export class Preview {
   }
 
   wake({ type, target }) {
-    if (type.startsWith("pointer")) this.held = type === "pointerdown";
+    if (type.startsWith("pointer")) this.pressed = type === "pointerdown";
     const { player } = this;
     if (!player) return;
     if (type.startsWith("pointer"))
-      hold(this.held ? target.closest(anyOf(player.data.live.controls)) : null, player.root);
+      hold(this.pressed ? target.closest(anyOf(player.data.live.controls)) : null, player.root);
     this.until = performance.now() + WATCH;
     this.frame ||= requestAnimationFrame(() => this.look());
   }
@@ -139,22 +139,22 @@ export class Preview {
     this.frame = 0;
     const { player } = this;
     if (!player) return;
-    const shown = player.data.live, wanted = this.read(shown);
-    if (wanted && same(wanted, shown)) {
-      this.asked = null;
+    const served = player.data.live, values = this.read(served);
+    if (values && same(values, served)) {
+      this.requested = null;
       if (player.previewed) preview(player, null);
-    } else if (wanted && !(this.asked && same(this.asked, wanted))) {
-      this.asked = wanted;
+    } else if (values && !(this.requested && same(this.requested, values))) {
+      this.requested = values;
       this.start();
-      this.ask(wanted);
+      this.ask(values);
     }
-    if (this.held || performance.now() < this.until) this.frame = requestAnimationFrame(() => this.look());
+    if (this.pressed || performance.now() < this.until) this.frame = requestAnimationFrame(() => this.look());
   }
 
   /** As many particles as can be computed in time. */
   count(values) {
     const { n } = this.model;
-    const affordable = Math.floor(BUDGET / (this.rate * mostOf(values)) / FACTOR) * FACTOR;
+    const affordable = Math.floor(BUDGET / (this.rate * maxNfe(values)) / FACTOR) * FACTOR;
     return Math.min(n, Math.max(FEWEST, affordable || FEWEST));
   }
 
@@ -168,22 +168,22 @@ export class Preview {
   }
 
   async compute(values, superseded) {
-    const { n } = this.model, few = this.count(values);
+    const { n } = this.model, count = this.count(values);
     try {
-      await this.present(values, few);
-      if (few === n || this.rate * n * mostOf(values) > PATIENCE) return;
+      await this.present(values, count);
+      if (count === n || this.rate * n * maxNfe(values) > PATIENCE) return;
       await new Promise((done) => setTimeout(done, REST));
-      if (this.held && !superseded()) await this.present(values, n);
+      if (this.pressed && !superseded()) await this.present(values, n);
     } catch {
-      this.asked = null; // it diverged: the server states why
+      this.requested = null; // it diverged: the server states why
     }
   }
 
   /** Shows n particles of these values, unless the server has shown the newest values by then. */
   async present(values, n) {
     const { model } = this, flows = await this.flows(values, n), { player } = this;
-    const wanted = player && model === this.model && this.read(player.data.live);
-    if (!wanted || same(wanted, player.data.live)) return;
-    preview(player, player.served.panels.map((panel, k) => renewed(panel, flows[k].result, model.n)));
+    const current = player && model === this.model && this.read(player.data.live);
+    if (!current || same(current, player.data.live)) return;
+    preview(player, player.served.panels.map((panel, k) => withParticles(panel, flows[k].result, model.n)));
   }
 }

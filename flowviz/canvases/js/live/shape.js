@@ -11,8 +11,8 @@ import { pieces } from "../shaper.js";
  */
 export function shaped(path, { alpha, sigma, stop }) {
   const cubics = (values) => Float64Array.from(pieces(values).flat());
-  const own = { ...path, alpha_cubics: cubics([0, ...alpha, 1]), sigma_cubics: cubics([1, ...sigma, 0]) };
-  return { ...own, t_max: root((t) => stop - coefficients(own, t).sigma, 0.5, 1) };
+  const result = { ...path, alpha_cubics: cubics([0, ...alpha, 1]), sigma_cubics: cubics([1, ...sigma, 0]) };
+  return { ...result, t_max: root((t) => stop - coefficients(result, t).sigma, 0.5, 1) };
 }
 
 /** The inner values of a link's `shape` in place of the default ones; null if they are invalid. */

@@ -51,14 +51,14 @@ export function threadOf({ bytes, paths }) {
 /** Calls an asynchronous `work` with the newest argument; those that came while it was busy are skipped. */
 export function newest(work) {
   let busy = false, next = null;
-  return async function ask(...given) {
-    next = given;
+  return async function ask(...args) {
+    next = args;
     if (busy) return;
     busy = true;
     while (next) {
-      const own = next;
+      const current = next;
       next = null;
-      await work(...own, () => next !== null);
+      await work(...current, () => next !== null);
     }
     busy = false;
   };

@@ -112,13 +112,13 @@ export class Monitor extends Clocked {
     const { canvas, points } = panel, { data } = this;
     const [c, size] = sized(canvas), unit = Math.max(1, size / 300);
     const scale = size / (2 * data.frame), metric = data.charts.quality;
-    const dots = (places, colour, alpha, side, classes = null) => {
+    const dots = (points, colour, alpha, side, classes = null) => {
       c.fillStyle = colour;
       c.globalAlpha = alpha;
       const x = size / 2 - side / 2, y = size / 2 - side / 2;
-      for (let i = 0; i < places.length; i += 2) {
+      for (let i = 0; i < points.length; i += 2) {
         if (classes) c.fillStyle = this.theme.classes[classes[i / 2]];
-        c.fillRect(x + places[i] * scale, y - places[i + 1] * scale, side, side);
+        c.fillRect(x + points[i] * scale, y - points[i + 1] * scale, side, side);
       }
       c.globalAlpha = 1;
     };
@@ -127,9 +127,9 @@ export class Monitor extends Clocked {
     if (points) dots(points, this.colour(role), 0.8, 1.7 * unit);
     panel.figure.style.setProperty("--role", this.colour(role));
     const line = metric.lines.find((each) => each.role === role && each.label === label);
-    const at = line && curveAt(line, this.step);
+    const quality = line && curveAt(line, this.step);
     write(panel.name, label);
-    write(panel.note, at == null ? "" : `${data.metric} ${short(at)}`);
+    write(panel.note, quality == null ? "" : `${data.metric} ${short(quality)}`);
     write(panel.message, points ? "" : data.message);
     canvas.setAttribute("aria-label",
       `${label}: ${points ? "live samples over " : ""}points of the data. ${panel.note.textContent}`);
@@ -138,7 +138,7 @@ export class Monitor extends Clocked {
   /** What the points behind the samples are. */
   showLegend() {
     const { class_names: names } = this.data, { theme } = this;
-    const colours = names ? names.map(([place]) => theme.classes[place]) : [theme.roles.data];
+    const colours = names ? names.map(([index]) => theme.classes[index]) : [theme.roles.data];
     if (this.legend === colours.join()) return;
     this.legend = colours.join();
     this.find(".fm-dots").replaceChildren(...dots(colours));
@@ -147,25 +147,26 @@ export class Monitor extends Clocked {
 
   drawChart(chart) {
     const { excess, loss, quality } = this.data.charts, { theme, font, hover, end } = this;
-    const shown = !chart.isLoss ? quality : this.loss === "excess" && excess ? excess : loss;
+    const curves = !chart.isLoss ? quality : this.loss === "excess" && excess ? excess : loss;
     if (chart.isLoss) for (const node of this.segment.children) {
       node.disabled = node.dataset.loss === "excess" && !excess;
-      press(node, node.dataset.loss === (shown === excess ? "excess" : "loss"));
+      press(node, node.dataset.loss === (curves === excess ? "excess" : "loss"));
     }
-    write(chart.title, shown.title);
-    chart.title.title = shown.title;
+    write(chart.title, curves.title);
+    chart.title.title = curves.title;
     const cursor = hover ?? (this.ended ? this.step : null), colour = (role) => this.colour(role);
-    drawChart(chart.canvas, shown, { end, cursor, theme, font, colour });
-    this.writeValues(chart, shown, cursor);
+    drawChart(chart.canvas, curves, { end, cursor, theme, font, colour });
+    this.writeValues(chart, curves, cursor);
   }
 
   /** The values of all curves at the cursor, below the chart. */
-  writeValues(chart, shown, cursor) {
-    const parts = shown.lines.map((line) => {
+  writeValues(chart, curves, cursor) {
+    const parts = curves.lines.map((line) => {
       const value = curveAt(line, cursor ?? Infinity);
       return [this.colour(line.role), line.label, value === null ? "–" : short(value), ""];
     });
-    if (shown.floor) parts.push([this.theme.roles.data, shown.floor_label, short(shown.floor), "fm-dotted"]);
+    const { floor, floor_label: label } = curves;
+    if (floor) parts.push([this.theme.roles.data, label, short(floor), "fm-dotted"]);
     const text = JSON.stringify(parts);
     if (chart.text === text) return;
     chart.text = text;
@@ -176,7 +177,7 @@ export class Monitor extends Clocked {
       return span;
     }));
     const values = parts.map(([, label, value]) => `${label} ${value}`).join(", ");
-    chart.canvas.setAttribute("aria-label", `${shown.title}. ${values}`);
+    chart.canvas.setAttribute("aria-label", `${curves.title}. ${values}`);
   }
 
   colour(role) { return this.theme.roles[role] ?? this.theme.ink; }

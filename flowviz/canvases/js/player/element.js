@@ -315,8 +315,8 @@ export class Player extends Clocked {
     this.dressControls();
     if (!this.resolution.moving || began - this.textTime > TEXT_INTERVAL) {
       this.textTime = began;
-      const place = strip ? "row" : "figure";
-      this.body.panels.forEach((panel, i) => showCell(this.cells[i][place], panel, t, strip ? "" : mode));
+      const part = strip ? "row" : "figure";
+      this.body.panels.forEach((panel, i) => showCell(this.cells[i][part], panel, t, strip ? "" : mode));
       drawLegend(this.find(".fv-legend").children, legendOf(this, t));
     }
     this.pictures += 1;
@@ -328,8 +328,9 @@ export class Player extends Clocked {
 
   /** What paint() needs for panel i at time t. */
   settings(i, t, dot, radius = 1.75) {
-    const few = this.body.panels[i].states.shape[1] <= FEW, { speed, differencePeak, window, marked } = this;
-    const look = Object.assign(this.looks[i], { speed, differencePeak, radius: few ? 2.2 * radius : radius });
+    const { speed, differencePeak, window, marked } = this, count = this.body.panels[i].states.shape[1];
+    const enlarged = count <= FEW ? 2.2 * radius : radius;
+    const look = Object.assign(this.looks[i], { speed, differencePeak, radius: enlarged });
     const { mode, layers } = this.view, { frame } = this.body;
     const densityRoot = rootOf(this, i, t), learned = this.learnedOf(i);
     return { t, mode, layers, window, frame, dot, look, densityRoot, learned, marked };
@@ -368,9 +369,9 @@ export class Player extends Clocked {
   }
 
   drawStrip() {
-    const near = Math.round(this.clock.t * (FRAMES - 1)), ratio = density();
+    const current = Math.round(this.clock.t * (FRAMES - 1)), ratio = density();
     this.cells.forEach((cell, i) => cell.shots.forEach(({ button, shot, c, t }, j) => {
-      button.setAttribute("aria-current", String(j === near));
+      button.setAttribute("aria-current", String(j === current));
       const side = shot.clientWidth;
       if (!this.stripStale || !side) return;
       const s = surface(Math.round(side * ratio));

@@ -27,10 +27,10 @@ export function legendOf(player, t) {
     out.trails = { text: `${steps ? "steps" : "trajectory"} so far, from`, tail };
   }
   if (on("density", "density")) {
-    const shown = player.scenes.map((_, i) => i).filter((i) => densityOf(player, i));
-    const scales = [...new Set(shown.map((i) => short(scaleOf(player, i, t))))];
+    const withDensity = player.scenes.map((_, i) => i).filter((i) => densityOf(player, i));
+    const scales = [...new Set(withDensity.map((i) => short(scaleOf(player, i, t))))];
     out.density = {
-      text: [...new Set(shown.map((i) => densityOf(player, i).labels.density))].join(" | "),
+      text: [...new Set(withDensity.map((i) => densityOf(player, i).labels.density))].join(" | "),
       ends: layout === "strip" ? "peak of each time" : scales.join(" | "),
     };
   }
@@ -40,7 +40,7 @@ export function legendOf(player, t) {
     const named = scenes.find((scene) => scene.class_names)?.class_names;
     out.data = {
       text: label("data", "data"),
-      keys: named?.map(([place, name]) => [player.theme.classes[place], name]),
+      keys: named?.map(([index, name]) => [player.theme.classes[index], name]),
     };
   }
   if (on("difference", "difference"))
@@ -52,9 +52,9 @@ export function legendOf(player, t) {
 const startOf = (panels) => panels[0].start ?? "noise";
 
 function particlesText(panels, steps) {
-  const when = steps ? " at the last step" : "";
-  if (panels[0].origins) return `particles${when}, coloured by the direction of their start from the centre`;
-  return when ? `particles${when}` : `particles, ${startOf(panels)} to data`;
+  const time = steps ? " at the last step" : "";
+  if (panels[0].origins) return `particles${time}, coloured by the direction of their start from the centre`;
+  return time ? `particles${time}` : `particles, ${startOf(panels)} to data`;
 }
 
 function markedText(panels, particle) {

@@ -49,9 +49,9 @@ export function readoutAt({ values, decimals }, times, t) {
 }
 
 /** Shows the read-outs of a panel at time t in its figure or its row: those of the states drawn there. */
-export function showCell(place, panel, t, mode) {
+export function showCell(cell, panel, t, mode) {
   const { readouts, steps } = panel, times = panel.jumps ? steps : panel.times;
-  const drawn = isStepped(panel, mode) ? steps[stepAt(steps, t)] : t;
-  showReadouts(place.lastElementChild, readouts.map((readout) =>
-    [readout.label, readoutAt(readout, times, drawn), readout.unit, readout.help]));
+  const time = isStepped(panel, mode) ? steps[stepAt(steps, t)] : t;
+  showReadouts(cell.lastElementChild, readouts.map((readout) =>
+    [readout.label, readoutAt(readout, times, time), readout.unit, readout.help]));
 }

@@ -12,7 +12,7 @@ import { targetOf } from "../engine/target.js";
 import { surface } from "../player/pixels.js";
 import { legendOf, notice, readouts } from "./notice.js";
 import { arrows, diamond, paintParts, paintPoints, paintTrajectories } from "./painting.js";
-import { overParts, overPoints, partsOf, room, summary } from "./posterior.js";
+import { overParts, overPoints, partsOf, summary, workspace } from "./posterior.js";
 import { grouped, ranks, rowsOf, selected } from "./selection.js";
 
 /** Trajectories and arrows that are drawn, at most. */
@@ -44,7 +44,7 @@ export class Touch extends Clocked {
     this.parts = partsOf(data.distribution);
     const parts = this.parts.logs.length;
     this.rank = { points: ranks(points), parts: ranks(parts) };
-    this.room = { points: room(points), parts: room(parts) };
+    this.workspaces = { points: workspace(points), parts: workspace(parts) };
     this.rows = rowsOf(data.alpha, data.sigma);
     this.range.max = this.end;
     if (first) this.begin(data.key, data.initial);
@@ -80,15 +80,15 @@ export class Touch extends Clocked {
     for (const node of this.all("[data-act]")) node.addEventListener("click", () => this[node.dataset.act]());
     for (const node of this.all("[data-layer]"))
       node.addEventListener("click", () => this.toggleLayer(node.dataset.layer));
-    const place = (event) => {
+    const putAt = (event) => {
       const box = canvas.getBoundingClientRect(), { frame } = this.data;
       const unit = (2 * frame) / (box.width - EDGE.left - EDGE.right);
       const x = event.clientX - box.left - EDGE.left, y = event.clientY - box.top - EDGE.top;
       this.put(x * unit - frame, frame - y * unit);
     };
     onDrag(canvas, {
-      grab: (event) => { this.busy = true; place(event); return true; },
-      move: (event) => { if (this.busy) place(event); },
+      grab: (event) => { this.busy = true; putAt(event); return true; },
+      move: (event) => { if (this.busy) putAt(event); },
       drop: () => { if (this.busy) { this.busy = false; this.report(); } },
     });
     onKey(root, (event) => {
@@ -152,14 +152,14 @@ export class Touch extends Clocked {
   }
 
   posterior(over, c, x, y) {
-    return over === "points" ? overPoints(this.data.points, c, x, y, this.room.points)
-      : overParts(this.parts, c, x, y, this.room.parts);
+    return over === "points" ? overPoints(this.data.points, c, x, y, this.workspaces.points)
+      : overParts(this.parts, c, x, y, this.workspaces.parts);
   }
 
   /** The posterior that is shown with its summary, and the summary of the closed form. */
   compute(c) {
     const { over } = this.data, exact = summary(this.posterior("parts", c, this.x, this.y), c);
-    if (over === "parts") return { post: this.room.parts, drawn: exact, exact };
+    if (over === "parts") return { post: this.workspaces.parts, drawn: exact, exact };
     const post = this.posterior("points", c, this.x, this.y);
     return { post, drawn: summary(post, c), exact };
   }

@@ -20,21 +20,21 @@ export const decimal = (v) =>
  * @param {number} seen.heaviest Largest weight.
  */
 export function notice({ n, over, drawn, exact, words, heaviest }) {
-  const [one, many] = over === "parts" ? [words.part, words.parts] : ["point", "points"];
+  const [singular, plural] = over === "parts" ? [words.part, words.parts] : ["point", "points"];
   const spread = decimal(drawn.spread), total = whole(n), out = [];
   const largest = Math.max(exact.speed, drawn.speed, 1e-12);
   const gap = Math.hypot(drawn.u - exact.u, drawn.v - exact.v) / largest;
   if (n > 1 && drawn.effective > n / 2) {
-    out.push(`<b>Nearly all ${many} contribute</b>: effectively ${whole(drawn.effective)} of ${total}. ` +
+    out.push(`<b>Nearly all ${plural} contribute</b>: effectively ${whole(drawn.effective)} of ${total}. ` +
       "x carries little information about its end point, so u points at the mean of the data (◆). " +
       `A single conditional velocity differs from u by ${spread} (root mean square).`);
   } else if (n > 1 && drawn.effective < 1.5) {
-    out.push(`<b>One ${one} dominates</b> with ${percent(heaviest)} of the weight: ` +
+    out.push(`<b>One ${singular} dominates</b> with ${percent(heaviest)} of the weight: ` +
       `u is its conditional velocity up to ${spread}.`);
   } else {
-    const few = drawn.effective < 9.95 ? drawn.effective.toFixed(1) : whole(drawn.effective);
-    out.push(`<b>${few} ${many}</b> of ${total} contribute. Their velocities differ from u by ${spread} ` +
-      "(root mean square), yet a network that is trained on single velocities learns their mean.");
+    const count = drawn.effective < 9.95 ? drawn.effective.toFixed(1) : whole(drawn.effective);
+    out.push(`<b>${count} ${plural}</b> of ${total} contribute. Their velocities differ from u by ` +
+      `${spread} (root mean square), yet a network that is trained on single velocities learns their mean.`);
   }
   const differs = `The distribution's closed form differs by ${percent(gap)}:`;
   if (over === "parts") out.push("The mean over the parts is the closed form: both arrows coincide.");

@@ -8,7 +8,7 @@ import { truncated } from "../engine/boxes.js";
 const LOG_2PI = Math.log(2 * Math.PI);
 
 /** Arrays for a posterior over n parts: weights, means of data and of noise given the part. */
-export const room = (n) =>
+export const workspace = (n) =>
   ({ n, w: new Float64Array(n), data: new Float64Array(2 * n), noise: new Float64Array(2 * n) });
 
 /** Replaces log weights in p.w by weights that sum to 1; returns the log of their sum. */
@@ -21,7 +21,7 @@ function normalised(p) {
 }
 
 /** The posterior over equally likely points (x, y, x, y, ...) given x_t = (x, y). */
-export function overPoints(points, c, x, y, p = room(points.length / 2)) {
+export function overPoints(points, c, x, y, p = workspace(points.length / 2)) {
   for (let i = 0; i < p.n; i++) {
     const u = (x - c.alpha * points[2 * i]) / c.sigma, v = (y - c.alpha * points[2 * i + 1]) / c.sigma;
     p.w[i] = -(u * u + v * v) / 2;
@@ -44,7 +44,7 @@ export function partsOf({ kind, weights, edges_x, edges_y, means, covariances, l
 }
 
 /** The posterior over parts, as `part_posterior`. */
-export const overParts = (parts, c, x, y, p = room(parts.logs.length)) =>
+export const overParts = (parts, c, x, y, p = workspace(parts.logs.length)) =>
   (parts.kind === "boxes" ? overBoxes : overGaussians)(parts, c, x, y, p);
 
 function overGaussians({ means, covariances, logs }, { alpha, sigma }, x, y, p) {

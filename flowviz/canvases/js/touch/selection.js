@@ -13,22 +13,22 @@ export function ranks(n) {
  * Returns [{i, w}], lightest first; the sum of all w is about 1.
  */
 export function selected(weights, rank, max) {
-  const kept = [];
+  const chosen = [];
   let light = 0, top = 0;
   for (const w of weights) if (w > top) top = w;
-  for (let i = 0; i < weights.length; i++) if (weights[i] > 2e-3 * top) kept.push(i);
-  if (kept.length > max) {
-    kept.sort((a, b) => weights[b] / rank[b] - weights[a] / rank[a]);
-    light = weights[kept[max]] / rank[kept[max]];
-    kept.length = max;
+  for (let i = 0; i < weights.length; i++) if (weights[i] > 2e-3 * top) chosen.push(i);
+  if (chosen.length > max) {
+    chosen.sort((a, b) => weights[b] / rank[b] - weights[a] / rank[a]);
+    light = weights[chosen[max]] / rank[chosen[max]];
+    chosen.length = max;
   }
-  return kept.map((i) => ({ i, w: Math.max(weights[i], light) })).sort((a, b) => a.w - b.w);
+  return chosen.map((i) => ({ i, w: Math.max(weights[i], light) })).sort((a, b) => a.w - b.w);
 }
 
 /** Up to eight groups of similar weight, each drawn at once: [{alpha, items}], faintest first. */
-export function grouped(shown) {
+export function grouped(items) {
   const groups = new Map();
-  for (const item of shown) {
+  for (const item of items) {
     const level = Math.ceil(8 * Math.sqrt(Math.min(1, item.w)));
     if (!groups.has(level)) groups.set(level, { alpha: 0.1 + (0.85 * level) / 8, items: [] });
     groups.get(level).items.push(item);
