@@ -42,8 +42,8 @@ def run() -> None:
     housekeeping.visit()
     menu: dict[str, list] = {}
     for name, (section, title, icon) in PAGES.items():
-        found = st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "home")
-        menu.setdefault(section, []).append(found)
+        entry = st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "home")
+        menu.setdefault(section, []).append(entry)
     page = st.navigation(menu, position="hidden" if now else "top")
     back = state.by_history()
     # Compare was the default page: old links open it. Back shows the home page, not Compare again.

@@ -112,14 +112,14 @@ class Setting:
         values = value if self.several else (value,)
         if not values and self.default != ():
             raise ValueError(f"{self.name} needs one value or more; got none.")
-        for each in values:
+        for item in values:
             if self.bounds is not None:
-                check_bounds(SimpleNamespace(**{self.name: each}), **{self.name: self.bounds})
+                check_bounds(SimpleNamespace(**{self.name: item}), **{self.name: self.bounds})
             options = self.options
-            if options is not None and each not in tuple(options):  # which hashes nothing
-                hint = hint_at(str(each), map(str, options))
+            if options is not None and item not in tuple(options):  # which hashes nothing
+                hint = hint_at(str(item), map(str, options))
                 known = ", ".join(map(str, options))
-                sentence = f"Unknown {self.name} {shown(each)}.{hint} There are: {known}."
+                sentence = f"Unknown {self.name} {shown(item)}.{hint} There are: {known}."
                 raise ValueError(shortened(sentence))
 
 

@@ -13,8 +13,8 @@ headed(
 )
 page = particles.pick()
 with failing("These particles cannot be shown."):
-    found = particles.result(page)
-    if found is not None:
-        particles.player(page, found)
-        particles.figures(page, found)
+    result = particles.result(page)
+    if result is not None:
+        particles.player(page, result)
+        particles.figures(page, result)
 particles.equations(page.config.path, page.config.data)

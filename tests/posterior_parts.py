@@ -120,7 +120,7 @@ def _(distribution: Boxes, c: Coefficients, x: Tensor) -> tuple[Tensor, ...]:
         z = truncated(alpha, sigma, edges[:, None], along, cell)  # z = -x_0, (K, B)
         middle, width = (edges[cell] + edges[cell + 1]) / 2, edges.diff()[cell]
         logits = logits + z.log_ratio.T
-        data.append(middle + width * z.place.T)
+        data.append(middle + width * z.relative_mean.T)
         noise.append(-z.mean.T)
     return logits, torch.stack(data, dim=-1), torch.stack(noise, dim=-1)
 

@@ -64,11 +64,11 @@ def test_factors_are_the_conversions_of_the_path(path):
         ("noise", "score"): lambda t, x, e: -e / c.sigma,
         ("noise", "data"): lambda t, x, e: (x - c.sigma * e) / c.alpha,
     }
-    assert {(f.source, f.to) for f in FACTORS} == set(known)
+    assert {(f.source, f.target) for f in FACTORS} == set(known)
     for factor in FACTORS:
-        convert = known[factor.source, factor.to]
+        convert = known[factor.source, factor.target]
         change = convert(t, x, q) - convert(t, x, torch.zeros_like(q))
-        torch.testing.assert_close(factor.by(c) * q, change)
+        torch.testing.assert_close(factor.value(c) * q, change)
 
 
 @pytest.mark.parametrize("path", SCHEDULERS)
@@ -83,10 +83,10 @@ def test_four_predictions_of_the_exact_field_are_the_exact_ones(path, t):
 
 def test_factors_diverge_where_alpha_or_sigma_vanish():
     ot = compute_conversions(ConversionConfig(path="ot", arrows=3))
-    first = dict(zip([(f.source, f.to) for f in FACTORS], ot.factors[:, 0], strict=True))
+    first = dict(zip([(f.source, f.target) for f in FACTORS], ot.factors[:, 0], strict=True))
     assert np.isinf(first["noise", "velocity"]) and np.isinf(first["score", "velocity"])
     assert first["data", "velocity"] == 1
-    last = dict(zip([(f.source, f.to) for f in FACTORS], ot.factors[:, -1], strict=True))
+    last = dict(zip([(f.source, f.target) for f in FACTORS], ot.factors[:, -1], strict=True))
     assert last["data", "velocity"] == pytest.approx(1000)
     vp = compute_conversions(ConversionConfig(path="vp", arrows=3))
     # D / alpha = beta / (2 sigma) on VP: at t = 0 it is 10.

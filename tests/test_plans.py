@@ -126,14 +126,14 @@ def test_solvers_prepare_every_time_at_which_they_evaluate(method, monkeypatch):
     monkeypatch.setattr(
         LearnedField, "planned", lambda *args: made.append(args) or original(*args)
     )
-    monkeypatch.setattr("flowviz.fields.planned.Planned._at", at := CountedAt())
+    monkeypatch.setattr("flowviz.fields.planned.Planned._numbers_at", at := CountedAt())
     found = solve(field, x, grid[[0, -1]], method, grid=grid)
     torch.testing.assert_close(found.states, expected.states, rtol=1e-9, atol=1e-9)
     assert len(made) == 1 and found.nfe == expected.nfe == at.known
 
 
 class CountedAt:
-    """Replaces `Planned._at`; every time must be known."""
+    """Replaces `Planned._numbers_at`; every time must be known."""
 
     def __init__(self):
         self.known = 0

@@ -400,7 +400,7 @@ class TestQueue:
         run = Queue(1).run(counting, lane="long", max_seconds=0.05)
         run.wait(30)
         assert run.state == "cancelled" and run.expired and run.result is not None
-        assert "stops such work after 0 s (FLOWVIZ_LONG_MINUTES)" in work.over(run)
+        assert "stops such work after 0 s (FLOWVIZ_LONG_MINUTES)" in work.limit_sentence(run)
 
     def test_a_work_of_two_sessions_starts_when_one_of_them_runs_no_other(self):
         home, held = Queue(2), Held()

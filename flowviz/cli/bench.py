@@ -140,10 +140,10 @@ def scaling_table(costs: "list[Cost]") -> str:
     rows = []
     for cost in costs:
         memory = "not measured" if cost.memory is None else f"{cost.memory / 1e6:.0f} MB"
-        each = 1e6 * cost.seconds / (cost.points * cost.nfe)
+        microseconds = 1e6 * cost.seconds / (cost.points * cost.nfe)
         rows.append(
-            f"{cost.task} | {cost.points:,} | {cost.nfe} | {cost.seconds:.2f} s | {each:.1f} µs "
-            f"| {memory}"
+            f"{cost.task} | {cost.points:,} | {cost.nfe} | {cost.seconds:.2f} s | "
+            f"{microseconds:.1f} µs | {memory}"
         )
     return _table("midpoint | points | NFE | time | per point and evaluation | memory", rows)
 

@@ -66,8 +66,8 @@ def _logprob(options: argparse.Namespace) -> None:
     answer = source.log_prob(points, options.solver, **budget)
     values = answer.log_prob
     write_array(out, values.numpy())
-    of = " of the velocity of the flow map, whose jumps have none," if source.jumps else ""
-    print(f"{len(values)} log-likelihoods{of} in {out}, mean {values.mean().item():.4f} nats")
+    suffix = " of the velocity of the flow map, whose jumps have none," if source.jumps else ""
+    print(f"{len(values)} log-likelihoods{suffix} in {out}, mean {values.mean().item():.4f} nats")
     refined = f", {100 * answer.refined:.1f}% of the points refined" if answer.refined else ""
     print(f"NFE {answer.nfe}{refined}")
     if answer.numerical is not None:

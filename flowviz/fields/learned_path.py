@@ -191,9 +191,9 @@ class ForwardProcess(nn.Module):
         slopes = torch.cat([-0.5 / scale**2, mean / scale**2], dim=1).T
         parts = []
         for some in x.double().split(AT_ONCE):
-            each = torch.addmm(offset, torch.cat([some.square(), some], dim=1), slopes)
-            top = each.amax(dim=1, keepdim=True)
-            weights = torch.exp(each - top)
+            logits = torch.addmm(offset, torch.cat([some.square(), some], dim=1), slopes)
+            top = logits.amax(dim=1, keepdim=True)
+            weights = torch.exp(logits - top)
             total = weights.sum(dim=1)
             variance = weights.square().sum(dim=1) / total**2 - 1 / len(x_1)
             error = variance.clamp_min(0).sqrt()

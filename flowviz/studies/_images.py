@@ -216,11 +216,11 @@ def size_factor(sides: Sequence[Loaded]) -> float:
     with the square of the pixels, as its products do.
     """
     factor = 1.0
-    for each in sides:
-        card = each.checkpoint.card
+    for side in sides:
+        card = side.checkpoint.card
         shape = unet_shape(card)
         pixels = (card.size // shape.patch) ** 2
-        weights = sum(weight.numel() for weight in each.checkpoint.field.parameters())
+        weights = sum(weight.numel() for weight in side.checkpoint.field.parameters())
         activations = activation_bytes(shape, card.channels, card.size)
         factor = max(factor, weights * pixels / SHIPPED_PRODUCTS, activations / SHIPPED_BYTES)
     return factor
@@ -275,9 +275,9 @@ def _guided(sides: Sequence[Loaded], key: str, live: LiveImages | None) -> list[
     """The sides that a checkpoint can guide, with it."""
     guide = load_one(key, live).checkpoint
     guided, refused = [], None
-    for each in sides:
+    for side in sides:
         try:
-            guided.append(guided_by(each, key, guide))
+            guided.append(guided_by(side, key, guide))
         except ValueError as error:
             refused = error
     if not guided:

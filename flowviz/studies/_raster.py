@@ -197,13 +197,13 @@ def _median_speed(velocity: ArrayLike) -> float:
 def _rows(panel: Panel, t: float, per_line: int) -> list[str]:
     """The read-outs at time t, `per_line` in a line."""
     texts = []
-    for each in panel.readouts:
-        values = np.asarray(each.values, np.float64)
+    for readout in panel.readouts:
+        values = np.asarray(readout.values, np.float64)
         if values.ndim:
             values = at_time(panel.times, values, t, held=panel.jumps)
         value = float(values)
-        number = f"{value:.{each.decimals}f}" if math.isfinite(value) else "–"
-        texts.append(f"{_plain(each.label)}: {number}{each.unit and ' ' + each.unit}")
+        number = f"{value:.{readout.decimals}f}" if math.isfinite(value) else "–"
+        texts.append(f"{_plain(readout.label)}: {number}{readout.unit and ' ' + readout.unit}")
     return ["    ".join(texts[k : k + per_line]) for k in range(0, len(texts), per_line)]
 
 

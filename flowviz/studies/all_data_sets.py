@@ -132,17 +132,17 @@ def _against_nfe(
     config: AllDataSetsConfig, result: AllDataSetsResult, name: str, title: str
 ) -> NamedFigure:
     """Error or quality against NFE: one line per data set, with its marker, and path."""
-    measured = [each for each in result.curves if config.measure in each.values]
-    sets = list(dict.fromkeys(each.data for each in measured))
+    measured = [curve for curve in result.curves if config.measure in curve.values]
+    sets = list(dict.fromkeys(curve.data for curve in measured))
     lines = [
         path_line(
-            each.path,
-            each.cost,
-            np.where(each.diverged, np.nan, _values(config, each, name).mean(axis=1)),
-            label=f"{scheduler(each.path).label}, {_label(each.data)}",
-            k=sets.index(each.data),
+            curve.path,
+            curve.cost,
+            np.where(curve.diverged, np.nan, _values(config, curve, name).mean(axis=1)),
+            label=f"{scheduler(curve.path).label}, {_label(curve.data)}",
+            k=sets.index(curve.data),
         )
-        for each in measured
+        for curve in measured
     ]
     named = nfe_figure(
         f"all-{name}",
@@ -153,9 +153,9 @@ def _against_nfe(
         y_title=title,
         half=True,
     )
-    for trace, each in zip(theme.traces(named.figure), measured, strict=True):
-        trace.update(showlegend=False, legendgroup=each.path, line_width=1.4)
-    for path in dict.fromkeys(each.path for each in measured):
+    for trace, curve in zip(theme.traces(named.figure), measured, strict=True):
+        trace.update(showlegend=False, legendgroup=curve.path, line_width=1.4)
+    for path in dict.fromkeys(curve.path for curve in measured):
         entry = marks.key(scheduler(path).label, theme.path_colour(path), legendgroup=path)
         named.figure.add_scatter(**entry)
     for k, data in enumerate(sets):

@@ -123,11 +123,11 @@ def compute(config: CouplingsConfig, live: Live, progress: Progress) -> Iterator
 def draw(config: CouplingsConfig, result: CouplingsResult) -> Figures:
     """Quality against the number of evaluations, and where learned flows bend."""
     quality, deviations = [], []
-    for each in result.outcomes:
-        chosen, measured = ENTRANTS[each.entrant], each.straightness
-        style = theme.style(chosen.path, RANK[each.entrant])
+    for outcome in result.outcomes:
+        chosen, measured = ENTRANTS[outcome.entrant], outcome.straightness
+        style = theme.style(chosen.path, RANK[outcome.entrant])
         line = partial(curves.of_runs, chosen.label, **style)
-        quality.append(line(x=each.nfe, runs=each.quality))
+        quality.append(line(x=outcome.nfe, runs=outcome.quality))
         deviations.append(line(x=measured.times, runs=measured.deviations))
     named = nfe_figure(
         "quality",
@@ -157,14 +157,14 @@ def table(config: CouplingsConfig, result: CouplingsResult) -> Tables:
     """One row for each coupling and number of evaluations."""
     return [
         {
-            "coupling": each.entrant,
-            "nfe": each.nfe,
-            METRIC.replace("-", "_"): each.quality,
-            "limit": each.limit,
-            "deviation": each.straightness.deviation,
-            "arc_over_chord": each.straightness.arc_over_chord,
+            "coupling": outcome.entrant,
+            "nfe": outcome.nfe,
+            METRIC.replace("-", "_"): outcome.quality,
+            "limit": outcome.limit,
+            "deviation": outcome.straightness.deviation,
+            "arc_over_chord": outcome.straightness.arc_over_chord,
         }
-        for each in result.outcomes
+        for outcome in result.outcomes
     ]
 
 
@@ -172,15 +172,15 @@ def summarise(config: CouplingsConfig, result: CouplingsResult) -> Summary:
     """Straightness and quality of each coupling."""
     rows = [
         [
-            ENTRANTS[each.entrant].label,
-            f"{each.straightness.deviation:.3g}",
-            "–" if (gain := result.gain(each.entrant)) is None else f"{gain:.3g}×",
-            f"{each.straightness.arc_over_chord:.3f}",
-            *(f"{each.quality[NFES.index(nfe)]:.3f}" for nfe in SHOWN),
-            f"{each.limit:.3f}",
-            f"{each.seconds:.0f}",
+            ENTRANTS[outcome.entrant].label,
+            f"{outcome.straightness.deviation:.3g}",
+            "–" if (gain := result.gain(outcome.entrant)) is None else f"{gain:.3g}×",
+            f"{outcome.straightness.arc_over_chord:.3f}",
+            *(f"{outcome.quality[NFES.index(nfe)]:.3f}" for nfe in SHOWN),
+            f"{outcome.limit:.3f}",
+            f"{outcome.seconds:.0f}",
         ]
-        for each in result.outcomes
+        for outcome in result.outcomes
     ]
     straight, nfes = ["S", "S falls by", "length ÷ displacement"], [f"NFE {nfe}" for nfe in SHOWN]
     return Summary(

@@ -107,8 +107,10 @@ def table(config: DensityEvolutionConfig, result: DensityEvolutionResult) -> Tab
 
 def say(config: DensityEvolutionConfig, result: DensityEvolutionResult) -> Findings:
     """The KL divergence of the learned density from the exact one at time t."""
-    for path, each in zip(result.paths, result.evolutions, strict=True):
-        kl, mass = (float(at_time(each.times, v, config.t)) for v in (each.kl, each.mass))
+    for path, evolution in zip(result.paths, result.evolutions, strict=True):
+        kl, mass = (
+            float(at_time(evolution.times, v, config.t)) for v in (evolution.kl, evolution.mass)
+        )
         yield Finding(
             lead=scheduler(path).label,
             text=f"at t = {config.t:.2f} KL(exact ‖ learned) is {kl:.4f} nats, and the "

@@ -193,8 +193,8 @@ def _measured(
     for panel in result.panels:
         images = panel.images.reshape(-1, result.columns, *panel.images.shape[1:])
         values = measure(images)
-        each = (form.format(name=name, value=value) for name, value in values.items())
-        texts.append(f"{panel.side.label} {', '.join(each)}")
+        texts_of_values = (form.format(name=name, value=value) for name, value in values.items())
+        texts.append(f"{panel.side.label} {', '.join(texts_of_values)}")
         numbers |= {f"{panel.side.name} {name}": value for name, value in values.items()}
     return "; ".join(texts), numbers
 

@@ -233,16 +233,16 @@ class Line(NamedTuple):
 
 def _lines(result: ImageQuality, name: str) -> list[Line]:
     lines = []
-    ranks = theme.ranks([each.side.path for each in result.sides])
-    for each, rank in zip(result.sides, ranks, strict=True):
-        points = [p for p in each.points if value_of(p, name) is not None]
+    ranks = theme.ranks([judged.side.path for judged in result.sides])
+    for judged, rank in zip(result.sides, ranks, strict=True):
+        points = [p for p in judged.points if value_of(p, name) is not None]
 
         def group(p: QualityPoint) -> tuple[Kind, str]:
             return kind_of(p), p.fid_protocol if name == "fid" else ""
 
         points.sort(key=lambda p: (str(group(p)), p.nfe))
         lines += [
-            Line(each.side, rank, *key, tuple(line_points))
+            Line(judged.side, rank, *key, tuple(line_points))
             for key, line_points in groupby(points, group)
         ]
     return lines
@@ -326,8 +326,8 @@ def table(config: ImageQualityConfig, result: ImageQuality) -> Tables:
     """One row for each point; what was not measured is NaN."""
     return [
         {
-            "checkpoint": each.side.name,
-            "path": each.side.path,
+            "checkpoint": judged.side.name,
+            "path": judged.side.path,
             "classes": " ".join(map(str, p.classes)),
             **{name: getattr(p, name) for name in ("solver", "grid", "n", "seed", "nfe")},
             **{
@@ -340,8 +340,8 @@ def table(config: ImageQualityConfig, result: ImageQuality) -> Tables:
                 ]
             },
         }
-        for each in result.sides
-        for p in each.points
+        for judged in result.sides
+        for p in judged.points
     ]
 
 

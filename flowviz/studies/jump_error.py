@@ -134,12 +134,12 @@ def draw(config: JumpErrorConfig, result: JumpErrorResult) -> Figures:
 def table(config: JumpErrorConfig, result: JumpErrorResult) -> Tables:
     """One row for each pair of times and state at t."""
     tables = []
-    for each in result.errors:
-        x, y = np.meshgrid(each.axis, each.axis)
-        for s, velocity, distance in zip(each.ends, each.velocity, each.distance, strict=True):
+    for error in result.errors:
+        x, y = np.meshgrid(error.axis, error.axis)
+        for s, velocity, distance in zip(error.ends, error.velocity, error.distance, strict=True):
             finite = np.isfinite(velocity)
             tables.append(
-                {"t": each.t, "s": s, "x1": x[finite], "x2": y[finite]}
+                {"t": error.t, "s": s, "x1": x[finite], "x2": y[finite]}
                 | {"velocity_error": velocity[finite], "distance": distance[finite]}
             )
     return tables

@@ -152,9 +152,9 @@ def _compared(
         top = result.lrs[counts.pop() - 1]
         text = f"all entrants train up to a learning rate of {top:g} and diverge at the next one"
         return f"{text}: no path is more stable here.", "undecided"
-    each = "; ".join(f"{label[name]}: {_up_to(n, result.lrs)}" for name, n in usable.items())
+    ranges = "; ".join(f"{label[name]}: {_up_to(n, result.lrs)}" for name, n in usable.items())
     best = [label[name] for name, n in usable.items() if n == max(counts)]
-    text = f"learning rates that still work differ ({each}); {joined(best)} "
+    text = f"learning rates that still work differ ({ranges}); {joined(best)} "
     text += "has the widest range." if len(best) == 1 else "have the widest range."
     others = max(n for name, n in usable.items() if name != "ot")
     if usable.get("ot", 0) == others:

@@ -358,10 +358,10 @@ def _grid_effect(config: NfeQualityConfig, result: NfeQualityResult) -> Findings
 def _diverged(result: NfeQualityResult) -> Findings:
     """Which solvers diverged, and what to do."""
     failed: dict[tuple[str, str], set[float]] = {}
-    lost: dict[tuple[str, str], set[float]] = {}
+    off_plane: dict[tuple[str, str], set[float]] = {}
     for curve in result.curves:
         broke = np.array([bool(text) for text in curve.failures])
-        for budgets_of, where in ((failed, broke), (lost, curve.diverged & ~broke)):
+        for budgets_of, where in ((failed, broke), (off_plane, curve.diverged & ~broke)):
             values = np.array(curve.config.budgets)[where].tolist()
             if values:
                 map_name = f" ({curve.label})" if curve.training else ""
@@ -373,7 +373,7 @@ def _diverged(result: NfeQualityResult) -> Findings:
         )
         for event, budgets_of in (
             ("the solve failed", failed),
-            (f"samples left the plane (a coordinate above {LOST:g})", lost),
+            (f"samples left the plane (a coordinate above {LOST:g})", off_plane),
         )
         if budgets_of
     ]
@@ -381,7 +381,7 @@ def _diverged(result: NfeQualityResult) -> Findings:
         return
     ends = [
         METHODS[name].label
-        for name in dict.fromkeys(name for name, _ in (*failed, *lost))
+        for name in dict.fromkeys(name for name, _ in (*failed, *off_plane))
         if METHODS[name].evaluates_end and not METHODS[name].adaptive
     ]
     yield Finding(lead="Diverged (crosses)", text=f"{', and '.join(parts)}.")

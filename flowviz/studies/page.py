@@ -102,15 +102,15 @@ PAGES = {
 def _figures(figures: Sequence[NamedFigure]) -> str:
     """The figures, the first with Plotly's script."""
     parts = []
-    for k, each in enumerate(figures):
-        if each.squares and each.figure.layout.height is None:
-            each.figure.update_layout(height=1080 // each.squares)
-        html = each.figure.to_html(
+    for k, named in enumerate(figures):
+        if named.squares and named.figure.layout.height is None:
+            named.figure.update_layout(height=1080 // named.squares)
+        html = named.figure.to_html(
             full_html=False, include_plotlyjs=k == 0, config={"displaylogo": False}
         )
         parts.append(
-            f"<h2>{escape(each.title[:1].upper() + each.title[1:])}</h2>\n"
-            f'<div role="img" aria-label="{escape(each.alt)}">{html}</div>'
+            f"<h2>{escape(named.title[:1].upper() + named.title[1:])}</h2>\n"
+            f'<div role="img" aria-label="{escape(named.alt)}">{html}</div>'
         )
     return "\n".join(parts)
 

@@ -72,16 +72,16 @@ def draw(config: PairingsConfig, result: PairingsResult) -> Figures:
         Panel(
             title=title,
             lines=(
-                f"E|x₁ − x₀|² = {each.cost:.1f}",
-                f"{len(each.crossings.apart)} crossings",
-                f"{each.crossings.at_once.sum()} at the same time",
+                f"E|x₁ − x₀|² = {pairing.cost:.1f}",
+                f"{len(pairing.crossings.apart)} crossings",
+                f"{pairing.crossings.at_once.sum()} at the same time",
             ),
             colour=theme.colour("ot"),
-            states=np.stack([result.noise, each.ends]),
-            crossings=each.crossings.places,
-            at_once=each.crossings.at_once,
+            states=np.stack([result.noise, pairing.ends]),
+            crossings=pairing.crossings.places,
+            at_once=pairing.crossings.at_once,
         )
-        for title, each in zip(titles(config.batch), result.pairings, strict=True)
+        for title, pairing in zip(titles(config.batch), result.pairings, strict=True)
     ]
     yield NamedFigure(
         name="pairs",
@@ -100,10 +100,10 @@ def table(config: PairingsConfig, result: PairingsResult) -> Tables:
             "coupling": name,
             "noise_x1": result.noise[:, 0],
             "noise_x2": result.noise[:, 1],
-            "data_x1": each.ends[:, 0],
-            "data_x2": each.ends[:, 1],
+            "data_x1": pairing.ends[:, 0],
+            "data_x2": pairing.ends[:, 1],
         }
-        for name, each in zip(COUPLINGS, result.pairings, strict=True)
+        for name, pairing in zip(COUPLINGS, result.pairings, strict=True)
     ]
 
 

@@ -66,9 +66,9 @@ def table(config: SdeNoiseConfig, result: SdeNoiseResult) -> Tables:
 
 def say(config: SdeNoiseConfig, result: SdeNoiseResult) -> Findings:
     """The time of the largest noise on each path, and the formula."""
-    for path, each in zip(config.paths, result.curves, strict=True):
-        weight = np.cumsum(each.g**2)
-        half = float(each.times[np.searchsorted(weight, weight[-1] / 2)]) if weight[-1] else 0.0
+    for path, curve in zip(config.paths, result.curves, strict=True):
+        weight = np.cumsum(curve.g**2)
+        half = float(curve.times[np.searchsorted(weight, weight[-1] / 2)]) if weight[-1] else 0.0
         yield Finding(
             lead=scheduler(path).label,
             text=f"half of the added variance comes before t = {half:.2f}.",

@@ -91,25 +91,25 @@ def compute(
 def draw(config: StraightnessConfig, result: StraightnessResult) -> Figures:
     """Conditional and marginal straightness of each path, and where marginal flows bend."""
     flows = result.drawn
-    paths = [each.path for each in flows]
-    styles = [theme.style(*each) for each in zip(paths, theme.ranks(paths), strict=True)]
+    paths = [flow.path for flow in flows]
+    styles = [theme.style(*pair) for pair in zip(paths, theme.ranks(paths), strict=True)]
     rows = [
         figures.Pair(
-            label=result.label(each).replace(", ", ",<br>"),
+            label=result.label(flow).replace(", ", ",<br>"),
             colour=style["colour"],
-            conditional=(each.conditional.relative, each.conditional.arc_over_chord),
-            marginal=(each.marginal.relative, each.marginal.arc_over_chord),
+            conditional=(flow.conditional.relative, flow.conditional.arc_over_chord),
+            marginal=(flow.marginal.relative, flow.marginal.arc_over_chord),
         )
-        for each, style in zip(flows, styles, strict=True)
+        for flow, style in zip(flows, styles, strict=True)
     ]
     lines = [
         curves.of_runs(
-            result.label(each),
-            x=each.marginal.times,
-            runs=each.marginal.deviations / each.marginal.displacement,
+            result.label(flow),
+            x=flow.marginal.times,
+            runs=flow.marginal.deviations / flow.marginal.displacement,
             **style,
         )
-        for each, style in zip(flows, styles, strict=True)
+        for flow, style in zip(flows, styles, strict=True)
     ]
     legend = LEGEND_LINE * len(flows)
     size = {"height": 300 + legend, "margin_b": 40 + legend, "legend_y": -0.3}
@@ -200,7 +200,7 @@ def _ranked(
 ) -> Finding:
     """Which path has the straightest flows of a kind."""
     best = [scheduler(path).label for path in _smallest(values, digits)]
-    each = ", ".join(
+    listed = ", ".join(
         f"{scheduler(path).label} {format(0 if value < 1e-9 else value, digits)}"
         for path, value in values.items()
     )
@@ -210,7 +210,7 @@ def _ranked(
         text = f"{best[0]} has the straightest {kind} flow"
     else:
         text = f"{joined(best)} have equally straight {kind} flows"
-    return Finding(lead=lead, text=f"{text} ({measure}: {each}).", numbers=dict(values))
+    return Finding(lead=lead, text=f"{text} ({measure}: {listed}).", numbers=dict(values))
 
 
 def _claim(pairs: Mapping[str, float], deviations: Mapping[str, float]) -> Findings:

@@ -66,10 +66,10 @@ def _opened() -> dict[str, checkpoints.Card]:
 
 def pass_over(damages: Iterable[str]) -> None:
     """Shows a notice for each damaged checkpoint, once per session."""
-    shown = st.session_state.setdefault("cards:shown", set())
+    notified = st.session_state.setdefault("cards:shown", set())
     for damage in damages:
-        if damage not in shown:
-            shown.add(damage)
+        if damage not in notified:
+            notified.add(damage)
             st.toast(f"A checkpoint was skipped. {escaped(damage)}", icon=":material/error:")
 
 

@@ -207,8 +207,8 @@ def known_densities(page: Comparison, result: CompareResult) -> list[DensityEvol
     """The learned density of each side as far as it was computed."""
     config = _density_config(page, result)
     stored = None if config is None else study_view.known(DENSITY, config)
-    each = iter(stored.evolutions if stored is not None else ())
-    return [next(each, None) if _has_density(side) else None for side in result.sides]
+    evolutions = iter(stored.evolutions if stored is not None else ())
+    return [next(evolutions, None) if _has_density(side) else None for side in result.sides]
 
 
 def densities(page: Comparison, result: CompareResult, view: players.View) -> None:

@@ -37,20 +37,20 @@ def pick(
     """
     declared: dict[str, Setting] = {}
     for kind in kinds:
-        for name, each in settings(kind).items():
-            if not each.advanced and name not in hide and (only is None or name in only):
-                helped = glossary.helped(each.label, each.help)
-                declared.setdefault(name, replace(each, help=helped))
+        for name, setting in settings(kind).items():
+            if not setting.advanced and name not in hide and (only is None or name in only):
+                helped = glossary.helped(setting.label, setting.help)
+                declared.setdefault(name, replace(setting, help=helped))
     values: dict[str, Any] = {}
-    for name, each in declared.items():
+    for name, setting in declared.items():
         if name not in values:
-            default = defaults.get(name, each.default)
+            default = defaults.get(name, setting.default)
             if offered and name in offered:
-                each = replace(each, offered=offered[name](values))
+                setting = replace(setting, offered=offered[name](values))
             if name == "method" and {"nfe", "tol"} <= declared.keys():
                 values |= _solver(declared, defaults)
             else:
-                values[name] = _widget(each, default, values)
+                values[name] = _widget(setting, default, values)
     return values
 
 

@@ -150,14 +150,14 @@ def line(key: str, *, filename: str, files: Sequence[Download]) -> None:
 
 def buttons(key: str, *, filename: str, files: Sequence[Download]) -> None:
     """The buttons of files; `key` is unique on the page, `filename` has no suffix."""
-    for each in files:
+    for file in files:
         st.download_button(
-            each.label,
-            each.content,
-            f"{filename}.{each.suffix}",
-            each.kind,
-            key=f"{key}-{each.suffix}",
+            file.label,
+            file.content,
+            f"{filename}.{file.suffix}",
+            file.kind,
+            key=f"{key}-{file.suffix}",
             on_click="ignore",
             type="tertiary",
-            help=each.help,
+            help=file.help,
         )

@@ -42,11 +42,13 @@ def cards() -> None:
     """Draws one card for each preset."""
     st.subheader("Try this first", anchor=False)
     for row in (PRESETS[:4], PRESETS[4:]):
-        for column, each in zip(st.columns(4), row, strict=True):
-            key = f"preset-{each.picture}"
+        for column, preset in zip(st.columns(4), row, strict=True):
+            key = f"preset-{preset.picture}"
             with column, st.container(border=True, key=key, gap="xsmall", height="stretch"):
-                st.image(each.file, alt=each.alt, width="stretch")
+                st.image(preset.file, alt=preset.alt, width="stretch")
                 st.page_link(
-                    f"pages/{each.page}.py", label=f"**{each.title}**", query_params=each.link
+                    f"pages/{preset.page}.py",
+                    label=f"**{preset.title}**",
+                    query_params=preset.link,
                 )
-                st.caption(each.text)
+                st.caption(preset.text)

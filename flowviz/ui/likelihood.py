@@ -52,8 +52,10 @@ def pick() -> Page:
     """Draws the sidebar."""
     with st.sidebar:
         data = data_picker.pick(help="Data set of the density.")
-        found = _models(data)
-        models = {key: each for key, each in found.items() if not isinstance(each[3], FlowMap)}
+        all_models = _models(data)
+        models = {
+            key: each for key, each in all_models.items() if not isinstance(each[3], FlowMap)
+        }
         slug = widgets.select(
             "model",
             "Field",
@@ -62,7 +64,7 @@ def pick() -> Page:
             help="A network trained on this data set, or the exact field of a path. With an exact "
             "field the change of variables must give the exact density: a check of the solver.",
         )
-        if len(models) < len(found):
+        if len(models) < len(all_models):
             st.caption("A flow map has no density of its own, so none is offered here.")
         _, path, field, _ = models[slug]
         hide = ("data", "path", "probes", "seed")
@@ -71,9 +73,9 @@ def pick() -> Page:
             values |= controls.pick(GridConfig, only=("probes", "seed"))
     values |= {"data": data, "path": path, "field": field}
     live = {
-        name: found
-        for _, _, name, found in models.values()
-        if found is not None and name.startswith("live:")
+        name: field
+        for _, _, name, field in models.values()
+        if field is not None and name.startswith("live:")
     }
     names = tuple(name for _, _, name, _ in models.values() if name != EXACT)
     return Page(values, live, names or (exact_name(data, path),))

@@ -183,35 +183,35 @@ def draw(
     if only is None or only:
         figures = study.draw(config, result, dark=is_dark())
     if only is not None:
-        figures = [each for each in figures if each.name in only]
+        figures = [named for named in figures if named.name in only]
     row: list[Any] = []
     table = cache(partial(study.table, config, result))
-    for k, each in enumerate(figures):
-        if each.half and not row and k + 1 < len(figures):
+    for k, named in enumerate(figures):
+        if named.half and not row and k + 1 < len(figures):
             row = list(st.columns(2))
         with row.pop(0) if row else st.container():
             figure.show(
-                each.figure,
-                f"{place}-{each.name}",
-                title=each.title,
-                alt=each.alt,
-                files=_files(study, config, result, each, table) if complete else (),
-                filename=filename or file_name(config, each.name),
-                squares=each.squares,
-                on_click=(on_click or {}).get(each.name),
+                named.figure,
+                f"{place}-{named.name}",
+                title=named.title,
+                alt=named.alt,
+                files=_files(study, config, result, named, table) if complete else (),
+                filename=filename or file_name(config, named.name),
+                squares=named.squares,
+                on_click=(on_click or {}).get(named.name),
             )
     all_findings = study.say(config, result)
     if say:
-        findings([each for each in all_findings if not each.detail])
+        findings([finding for finding in all_findings if not finding.detail])
     summary = study.summarise(config, result)
     if summary is not None:
         _summary(summary)
     headings = "" if summary is None else " ".join([summary.title, *summary.heads])
-    titles = " ".join(each.title for each in figures)
+    titles = " ".join(named.title for named in figures)
     glossary.terms_line(" ".join([*map(str, all_findings), headings, titles]), place)
-    for each in all_findings:
-        if each.detail:
-            st.caption(escaped(each, None))
+    for finding in all_findings:
+        if finding.detail:
+            st.caption(escaped(finding, None))
 
 
 def _files(
@@ -236,11 +236,11 @@ def _files(
 def findings(items: Sequence[Finding]) -> None:
     """Findings as a list, each with its lead in bold and a mark for its verdict."""
     lines = []
-    for each in items:
-        mark = f"{ICONS[each.verdict]} " if each.verdict else ""
-        lead = f"**{escaped(each.lead)}:** " if each.lead else ""
-        verdict = f" *[{each.verdict}]*" if each.verdict else ""
-        lines.append(f"- {mark}{lead}{escaped(each.text, None)}{verdict}")
+    for finding in items:
+        mark = f"{ICONS[finding.verdict]} " if finding.verdict else ""
+        lead = f"**{escaped(finding.lead)}:** " if finding.lead else ""
+        verdict = f" *[{finding.verdict}]*" if finding.verdict else ""
+        lines.append(f"- {mark}{lead}{escaped(finding.text, None)}{verdict}")
     if lines:
         st.markdown("\n".join(lines))
 

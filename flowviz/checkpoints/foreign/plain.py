@@ -199,15 +199,15 @@ def _layers(weights: Mapping[str, Tensor], name: str) -> list[dict[str, Tensor]]
         number, kind = matched.groups()
         by_number.setdefault(int(number), {})[kind] = tensor.float()
     layers = []
-    for number, each in sorted(by_number.items()):
-        weight = each.get("weight")
+    for number, tensors in sorted(by_number.items()):
+        weight = tensors.get("weight")
         if weight is None or weight.ndim != 2:
             got = "none" if weight is None else f"shape {tuple(weight.shape)}"
             raise CheckpointError(
                 f"{name} must have linear layers alone, with weights of two dimensions; layer "
                 f"{number} has {got}."
             )
-        bias = each.get("bias", torch.zeros(len(weight)))
+        bias = tensors.get("bias", torch.zeros(len(weight)))
         if bias.shape != weight.shape[:1]:
             raise CheckpointError(
                 f"{name} has a bias of shape {tuple(bias.shape)} for the {len(weight)} units of "

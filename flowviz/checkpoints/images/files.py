@@ -40,10 +40,10 @@ def find_images(kind: str | None = None) -> dict[str, Path]:
 
     With a kind, "field" or "classifier", only those of that kind; damaged files are left out then.
     """
-    found = names(FOLDER_NAME)
+    files = names(FOLDER_NAME)
     if kind is None:
-        return found
-    return {name: file for name, file in found.items() if _kind(file) == kind}
+        return files
+    return {name: file for name, file in files.items() if _kind(file) == kind}
 
 
 def image_checkpoints(

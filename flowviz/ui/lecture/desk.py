@@ -42,10 +42,10 @@ def shelf() -> None:
         help="With automatic steps a lecture starts again after its last step, for "
         "a screen that nobody attends.",
     )
-    for name, found in lecture.available().items():
+    for name, each_lecture in lecture.available().items():
         with st.container(border=True):
             left, right = st.columns([5, 1], vertical_alignment="center")
-            left.markdown(f"### {found.title}\n{found.sentence}")
+            left.markdown(f"### {each_lecture.title}\n{each_lecture.sentence}")
             if right.button(
                 "Begin",
                 key=f"begin-{name}",
@@ -54,8 +54,8 @@ def shelf() -> None:
                 width="stretch",
             ):
                 lecture.open_step(name, 1, int(interval))
-            with st.expander(f"{len(found.steps)} steps"):
-                st.markdown("\n".join(f"1. {step.title}" for step in found.steps))
+            with st.expander(f"{len(each_lecture.steps)} steps"):
+                st.markdown("\n".join(f"1. {step.title}" for step in each_lecture.steps))
 
 
 def own_lectures() -> None:

@@ -68,7 +68,7 @@ function intervals(edges, c, x) {
   for (let i = 0; i + 1 < edges.length; i++) {
     const z = truncated((c.alpha * edges[i] - x) / c.sigma, (c.alpha * edges[i + 1] - x) / c.sigma);
     const width = edges[i + 1] - edges[i];
-    const data = (edges[i] + edges[i + 1]) / 2 + width * z.place;
+    const data = (edges[i] + edges[i + 1]) / 2 + width * z.relativeMean;
     out.push({ log: z.log - LOG_2PI / 2, data, noise: -z.mean });
   }
   return out;
