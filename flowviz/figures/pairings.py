@@ -78,6 +78,7 @@ def panels(coupling_panels: Sequence[Panel], *, ends: str) -> go.Figure:
     The figure is built from one dictionary, because Plotly validates it again at every change.
     """
     half = marks.half_side(*(panel.states for panel in coupling_panels))
+    lines = max(1 + len(panel.lines) for panel in coupling_panels)  # of a title
     width = (1 - GAP * (len(coupling_panels) - 1)) / len(coupling_panels)
     layout: dict[str, Any] = {}
     traces, notes = [], []
@@ -117,7 +118,7 @@ def panels(coupling_panels: Sequence[Panel], *, ends: str) -> go.Figure:
         "template": theme.template(),
         "annotations": notes,
         "height": 372,
-        "margin": {"l": 32, "r": 8, "t": 48 + 16 * max(1 + len(p.lines) for p in coupling_panels), "b": 24},
+        "margin": {"l": 32, "r": 8, "t": 48 + 16 * lines, "b": 24},
         # At the top: in a narrow window the panels end far above the bottom of the figure.
         "legend": {"y": 1, "yref": "container", "yanchor": "top"},
     }
