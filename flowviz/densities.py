@@ -207,7 +207,7 @@ def log_prob(
             trajectory so that the solver sees a smooth integrand: (B, *), or (K, B, *) for the
             mean of K estimates and its standard error; see `draw_probes`.
         chunk: points solved at once.
-        workers: chunks solved beside each other, each by one thread.
+        workers: number of chunks solved at the same time, each by one thread.
 
     Raises:
         ValueError, SolveError: as `solve`.

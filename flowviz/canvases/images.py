@@ -76,7 +76,7 @@ class FilmView:
 
 
 def pack_sheets(sheets: Sequence[Sheet], *, key: str = "", row_title: str = "") -> bytes:
-    """The payload of sheets beside each other; `row_title` is the heading of the row labels."""
+    """The payload of sheets side by side; `row_title` is the heading of the row labels."""
     panels = [_panel(sheet) for sheet in sheets]
     return encode({"kind": "sheet", "key": key, "row_title": row_title, "panels": panels})
 

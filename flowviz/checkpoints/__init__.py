@@ -1,7 +1,7 @@
 """Checkpoints of the plane: weights with a card, read from files that are not trusted.
 
 A checkpoint is one file, NAME.safetensors, with the tensors and, in its header, the card.
-NAME.json beside it is a copy of the card for people and other programs. Nothing is unpickled. An
+NAME.json next to it is a copy of the card for people and other programs. Nothing is unpickled. An
 invalid file raises `CheckpointError` with one sentence.
 """
 

@@ -240,7 +240,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], card: Entries) -> None:
         _write_draft(draft, path.name, tensors, {KEY: card.to_json()})
         sync(text)
         sync(draft)
-        # Between the two moves there is no card beside the weights, never one of other weights.
+        # Between the two moves there is no card next to the weights, never one of other weights.
         card_file.unlink(missing_ok=True)
 
 

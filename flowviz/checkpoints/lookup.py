@@ -147,7 +147,7 @@ def file_in(folder: Path, name: str) -> Path:
 
 
 def choose_card(header_card: Card | None, json_card: Card | None, source: str) -> Card:
-    """The card of a checkpoint, from its header or from the .json file beside it.
+    """The card of a checkpoint, from its header or from the .json file next to it.
 
     Raises:
         CheckpointError: there is no card, or the two differ.
@@ -200,7 +200,7 @@ def _state(path: Path) -> tuple[int, int, int]:
 
 
 def read_json_card(path: Path) -> Card | None:
-    """The card in the .json file beside a weights file; None without such a file."""
+    """The card in the .json file next to a weights file; None without such a file."""
     file = path.with_suffix(".json")
     if not file.is_file():
         return None

@@ -353,7 +353,7 @@ def _new(options: argparse.Namespace, out: Path, device: "torch.device") -> _Tra
 
 
 def _resumed(options: argparse.Namespace, out: Path) -> _Training:
-    """The run saved beside a checkpoint; only its number of steps may change."""
+    """The run saved next to a checkpoint; only its number of steps may change."""
     from flowviz.checkpoints import load_run, run_file
     from flowviz.datasets import dataset
     from flowviz.training import config_class

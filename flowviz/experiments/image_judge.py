@@ -23,7 +23,7 @@ from flowviz.metrics.images import Moments, features_of, frechet, load_moments, 
 from flowviz.networks.classifier import Classifier
 
 FLOOR_SIZES = (50, 100, 200, 500, 1000, 2000, 5000, 10_000)
-"""Numbers of test images for which the floor is stored beside the classifier."""
+"""Numbers of test images for which the floor is stored next to the classifier."""
 
 FLOOR_SEED = 0
 
@@ -77,7 +77,7 @@ def classifier_name(data: str) -> str:
 def classifier_judge(
     name: str | Path, *, on_batch: Callable[[int, int], None] | None = None
 ) -> Judge:
-    """The judge of a classifier by name or file, with the reference stored beside it.
+    """The judge of a classifier by name or file, with the reference stored next to it.
 
     Without a stored reference it is computed from the classifier's image set, in a minute or two;
     `on_batch` is called with the numbers of images done and in total.
@@ -124,7 +124,7 @@ def floors_of(features: NDArray[np.float32], reference: Moments) -> dict[int, fl
 
 
 def save_reference(name: str | Path, judge: Judge) -> Path:
-    """Writes a judge's reference beside its classifier, NAME.reference.npz; returns the file."""
+    """Writes a judge's reference next to its classifier, NAME.reference.npz; returns the file."""
     path = _reference_file(name)
     with replacing(path) as draft, draft.open("wb") as file:
         np.savez_compressed(

@@ -90,7 +90,7 @@ class QualityPoint:
         return weight_label(self.guidance, self.interval, self.guide)
 
     def as_dict(self) -> dict[str, Any]:
-        """The point as it is stored: measures are entries beside the others."""
+        """The point as it is stored: each measure is one more entry."""
         entries = {name: value for name, value in vars(self).items() if name != "measures"}
         return entries | self.measures
 

@@ -1,9 +1,10 @@
 """What a field's flow makes of densities: p_t on a grid, its distance from the exact p_t, points.
 
 A learned field has no closed form of its density. It follows by the instantaneous change of
-variables (Lipman et al. 2022, eq. 27-33), solved backward from each point at each time t; the
-exact p_t of the path stands beside it; that of a learned path, which has no closed form before its
-end, is a mean over data points. All is in nats a point and in the coordinates of the frame.
+variables (Lipman et al. 2022, eq. 27-33), solved backward from each point at each time t. The
+result is compared with the exact p_t of the path. That of a learned path has no closed form
+before its end and is a mean over data points. All is in nats per point and in the coordinates of
+the frame.
 """
 
 import math
@@ -120,7 +121,7 @@ class DensityConfig(_AtTime):
 
 @dataclass(frozen=True, kw_only=True)
 class DensityResult:
-    """A density beside the exact one; rows run along y, columns along x.
+    """A density and the exact one; rows run along y, columns along x.
 
     Attributes:
         t: the path's time.
@@ -286,7 +287,7 @@ def bits_per_dim(nats: float) -> float:
 
 
 def compute_density(config: DensityConfig, *, field: Field | None = None) -> DensityResult:
-    """The density of a field's flow at one time on the frame's grid, beside the exact one.
+    """The density of a field's flow at one time on the frame's grid, and the exact one.
 
     Raises:
         SolveError: the flow cannot be followed backward.

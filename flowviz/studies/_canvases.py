@@ -62,7 +62,7 @@ def path_payloads(
         result: its result.
         view: the first view.
         n_shown: number of particles.
-        reserve: height in pixels that the page needs beside the planes.
+        reserve: height in pixels that the page needs besides the planes.
     """
     scene = players.pack_scene(plane_of(compute_scene(scene_config_of(config, result))))
     payload, scenes = players.envelope(

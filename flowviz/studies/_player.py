@@ -21,7 +21,7 @@ def payloads(
     Args:
         result: all sides; learned densities that it has can be selected.
         view: shown first.
-        reserve: height in pixels that the page needs beside the planes.
+        reserve: height in pixels that the page needs besides the planes.
     """
     densities = [result.learned(k) for k in range(len(result.sides))]
     payload, scenes = players.envelope(

@@ -62,7 +62,7 @@ class _Density(NamedTuple):
 
 
 class Stage:
-    """Panels beside each other, or in two rows, to be drawn at any time.
+    """Panels side by side, or in two rows, to be drawn at any time.
 
     Args:
         panels: with the particles.

@@ -21,7 +21,7 @@ from flowviz.ui.canvas import component
 LIMIT = 7.5
 """Points further out are drawn at this distance, outside the frame."""
 RESERVE = 440
-"""Height in pixels that a page needs beside the planes, so that all fits in a window."""
+"""Height in pixels that a page needs besides the planes, so that all fits in a window."""
 
 LOSS_TITLE = "loss, not comparable between paths"
 EXCESS_TITLE = "loss − irreducible floor"

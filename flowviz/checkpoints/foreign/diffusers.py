@@ -1,4 +1,4 @@
-"""diffusers' UNet2DModel: weights with the config.json beside them.
+"""diffusers' UNet2DModel: weights with their config.json.
 
 Source: https://huggingface.co/docs/diffusers/api/models/unet2d
 """

@@ -1,7 +1,7 @@
 """Files and folders of foreign weights, opened by their content and not by their suffix.
 
 A folder is that of a diffusers model or pipeline, or of an accelerate checkpoint: weights in
-safetensors or by torch.save, whole or in shards, with config files beside them.
+safetensors or by torch.save, whole or in shards, with config files next to them.
 """
 
 import json

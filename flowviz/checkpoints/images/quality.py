@@ -1,4 +1,4 @@
-"""Measurements of an image checkpoint, kept in NAME.quality.json beside its weights."""
+"""Measurements of an image checkpoint, kept in NAME.quality.json next to its weights."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from flowviz.files import write_text
 
 
 def quality_file(name: str | Path) -> Path:
-    """The file of a checkpoint's measurements, NAME.quality.json beside its weights.
+    """The file of a checkpoint's measurements, NAME.quality.json next to its weights.
 
     Raises:
         CheckpointError: there is no such checkpoint, or it has no card.
@@ -44,7 +44,7 @@ def read_quality(name: str | Path) -> dict[str, Any]:
 
 
 def write_quality(name: str | Path, quality: Mapping[str, Any]) -> Path:
-    """Writes measurements beside a checkpoint with the sha256 of its weights; returns their file.
+    """Writes measurements next to a checkpoint with the sha256 of its weights; returns their file.
 
     Raises:
         CheckpointError: there is no such checkpoint, or `quality` has the sha256 of other weights.

@@ -10,7 +10,7 @@ _gallery = component("flowviz_images", "gallery")
 
 
 def sheets(sheets_to_draw: Sequence[Sheet], *, key: str, row_title: str = "") -> None:
-    """Draws sheets beside each other, or below each other if the page is narrow."""
+    """Draws sheets side by side, or below each other if the page is narrow."""
     _gallery(key=key, data=pack_sheets(sheets_to_draw, key=key, row_title=row_title))
 
 
