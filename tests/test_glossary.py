@@ -19,20 +19,26 @@ PRIVATE = re.compile(
     re.I,
 )
 """Words that CONTRIBUTING rules out, and those for which there is a standard term."""
+WORST = re.compile(r"\b(told|heard|hears|lest|whereat|bears|theirs)\b", re.I)
+"""Those that no name of the package may have."""
 
 
-def words_of(file):
-    """Names, comments and docstrings of a Python file."""
+def words_of(file, comments=True):
+    """Names, and comments and docstrings unless they are left out, of a Python file."""
     with file.open("rb") as source:
         for token in tokenize.tokenize(source.readline):
-            if token.type in (tokenize.NAME, tokenize.COMMENT) or token.string.startswith('"""'):
+            text = token.type == tokenize.COMMENT or token.string.startswith('"""')
+            if token.type == tokenize.NAME or (comments and text):
                 yield token.string.replace("_", " ")
 
 
-def test_tests_use_standard_words():
-    files = [*(ROOT / "tests").rglob("*.py"), *(ROOT / ".github").glob("*.py")]
-    found = [(file.name, each) for file in files for each in words_of(file)]
-    assert not [each for each in found if PRIVATE.search(each[1])]
+def test_tests_and_names_of_the_package_use_standard_words():
+    tests = [*(ROOT / "tests").rglob("*.py"), *(ROOT / ".github").glob("*.py")]
+    package = [*(ROOT / "flowviz").rglob("*.py"), *(ROOT / "pages").glob("*.py")]
+    texts = [(file.name, each) for file in tests for each in words_of(file)]
+    names = [(file.name, each) for file in package for each in words_of(file, comments=False)]
+    assert not [each for each in texts if PRIVATE.search(each[1])]
+    assert not [each for each in names if WORST.search(each[1])]
 
 
 @pytest.mark.parametrize("entry", TERMS.values(), ids=TERMS)
