@@ -588,6 +588,15 @@ def test_npz_has_the_arrays_and_the_command():
         assert json.loads(str(file["settings"])) == {"seed": 7}
 
 
+def test_the_npz_of_the_page_names_the_class_of_each_image(tiny, monkeypatch):
+    given = {}
+    monkeypatch.setattr(downloads, "row", lambda key, **files: given.update(files))
+    opened(left="tiny-ot", right="tiny-vp")
+    images, arrays = given["images"], given["arrays"]
+    assert [f"classes_{side}" for side in images] == list(arrays)
+    assert all(len(arrays[f"classes_{side}"]) == len(images[side]) == 16 for side in images)
+
+
 def test_a_prediction_of_constant_speed_has_a_tenth_left():
     times = np.linspace(0, 0.999, 41)
     even = np.repeat((1 - times / 0.999)[:, None], 3, axis=1)

@@ -71,7 +71,7 @@ def row(
             "NPZ",
             "npz",
             partial(npz, saved, settings),
-            "The images as uint8 arrays, with the settings",
+            "The images as uint8 arrays, with their classes and the settings",
             "application/octet-stream",
         ),
         *extra,

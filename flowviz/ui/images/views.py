@@ -113,8 +113,9 @@ def _sheets(page: Page, config: ImageGridConfig, result: ImageGrid) -> None:
     done, total = result.drawn
     if done == total:
         images = {panel.side.name: panel.images for panel in result.panels}
+        classes = {f"classes_{p.side.name}": np.array(p.classes) for p in result.panels}
         html = html_page(partial(sheets_page, page.study, config, result))
-        _downloads(page, config, images, result.columns, html)
+        _downloads(page, config, images, result.columns, html, **classes)
     study_view.draw(page.study, config, result, place="images", only=())
 
 
