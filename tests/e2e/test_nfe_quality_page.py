@@ -30,6 +30,7 @@ def test_curves_appear_one_by_one_with_findings_and_can_be_saved(page):
     assert len(rows) == 2 * 2 * 8 * 2, "fields, solvers, budgets, seeds"
     assert {row["path"] for row in rows} == {"ot", "vp"} and float(rows[0]["mse"]) > 0
     assert {"nfe", "histogram-tv", "histogram-tv-floor"} <= rows[0].keys()
+    expect(page.locator(".modebar-btn[data-title^=Download]").first).to_be_hidden()
     assert Path(saved(page, "as SVG")).read_text().startswith("<svg")
     assert Path(saved(page, "as PNG")).read_bytes()[:4] == b"\x89PNG"
 
