@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 from flowviz import checkpoints
 from flowviz.bounds import MAX_MESSAGE
 from flowviz.checkpoints import CheckpointError, opened
+from flowviz.experiments.fields import label_of
 
 SHIPPED = checkpoints.FOLDER / "moons-ot.safetensors"
 
@@ -26,6 +27,7 @@ def test_a_stored_checkpoint_is_found_by_the_hash_of_its_content_and_is_in_no_li
     assert opened.recall(card.name) == card
     assert checkpoints.load(card.name).card.sha256 == checkpoints.load("moons-ot").card.sha256
     assert card.name not in checkpoints.names()
+    assert label_of(card) == f"conditional OT (your network {card.sha256[:4]})"
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x02}.", SHIPPED.read_bytes()[:-9]])

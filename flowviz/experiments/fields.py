@@ -18,6 +18,7 @@ from torch import Tensor
 
 from flowviz import checkpoints
 from flowviz.checkpoints import Card, Checkpoint, CheckpointError
+from flowviz.checkpoints.lookup import OPENED
 from flowviz.datasets import Dataset, dataset, parted
 from flowviz.datasets.entry import Framed
 from flowviz.densities import LogProb, refined_log_prob
@@ -302,8 +303,17 @@ def label_of(card: Card) -> str:
     """The label of a checkpoint's field: path, method and, if these are ambiguous, name."""
     kind = "" if card.objective == "flow" else f", {card.method}"
     known = f"{card.data}-{card.path}"
-    named = "" if card.name in (known, f"{known}-{card.objective}") else f" ({card.name})"
+    shipped = card.name in (known, f"{known}-{card.objective}")
+    named = "" if shipped else f" ({short_name(pinned(card))})"
     return f"{scheduler(card.path).label}{kind}{named}"
+
+
+def short_name(name: str) -> str:
+    """What a field with this name is, in a few words; a visitor's network is named by digits."""
+    if name.startswith("live:"):
+        return "trained here"
+    called, digits = _parts(name)
+    return f"your network {digits[:4]}" if OPENED.fullmatch(called) else called
 
 
 def exact_name(data: str, path: str) -> str:

@@ -7,10 +7,9 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from flowviz.checkpoints.lookup import OPENED
 from flowviz.experiments.density_evolution import DensityEvolution
 from flowviz.experiments.evolution import FlowConfig, FlowResult, Scene, SceneConfig
-from flowviz.experiments.fields import EXACT, trained_name
+from flowviz.experiments.fields import EXACT, short_name, trained_name
 from flowviz.methods import all_methods, expected_nfe
 from flowviz.settings import Config, setting, settings
 from flowviz.solvers import METHODS
@@ -205,14 +204,6 @@ class Side:
         if not self.jumps:
             return f"{kind} field"
         return "flow map" if self.is_map else f"{kind} field, integrated for each jump"
-
-
-def short_name(field: str) -> str:
-    """What a field with this name is, in a few words that fit a title."""
-    name, _, digits = field.partition("@")
-    if name.startswith("live:"):
-        return "trained here"
-    return f"your network {digits[:4]}" if OPENED.fullmatch(name) else name
 
 
 def titled(sides: Iterable[Side]) -> tuple[Side, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from flowviz.experiments.evaluate import CONVERGED
 from flowviz.experiments.evolution import REACHED
-from flowviz.experiments.fields import FieldRef, map_names
+from flowviz.experiments.fields import FieldRef, map_names, short_name
 from flowviz.experiments.jump_error import WORST, JumpError, compute_jump_error
 from flowviz.experiments.jump_error import JumpErrorConfig as Piece
 from flowviz.figures import theme
@@ -21,7 +21,6 @@ from flowviz.schedulers import scheduler, spec_of
 from flowviz.settings import Config, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._flow import short_name
 
 QUANTITIES = {"distance": "Distance of the ends", "velocity": "Mean velocity"}
 

@@ -6,7 +6,15 @@ from typing import Any
 from flowviz.checkpoints import Card
 from flowviz.checkpoints.lookup import OPENED
 from flowviz.experiments.evaluate import FlowField
-from flowviz.experiments.fields import EXACT, PREFIX, FieldRef, exact_name, label_of, pinned
+from flowviz.experiments.fields import (
+    EXACT,
+    PREFIX,
+    FieldRef,
+    exact_name,
+    label_of,
+    pinned,
+    short_name,
+)
 from flowviz.experiments.theorem2 import NEW
 from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import LEARNED
@@ -42,7 +50,7 @@ def networks(data: str, path: str) -> dict[str, str]:
 
 def own_label(card: Card) -> str:
     """What a network of this visit is called in menus and lists."""
-    return f"{_with_method(f'your network {card.sha256[:4]}', card)}, {card.steps:,} steps"
+    return f"{_with_method(short_name(pinned(card)), card)}, {card.steps:,} steps"
 
 
 def _with_method(label: str, card: Card) -> str:
