@@ -108,8 +108,8 @@ def supervise(
     progress, stops, run = Progress("training"), [], None
     with signals(stops), closing(runs), progress:
         for run in runs:
-            late = deadline is not None and time.monotonic() >= deadline
-            last = run.processes.any(bool(stops or late)) or run.done
+            is_over = deadline is not None and time.monotonic() >= deadline
+            last = run.processes.any(bool(stops or is_over)) or run.done
             if last or progress.due():
                 progress.show(run.step, run.steps, f"loss {run.loss.item():.4f}")
             if on_step is not None:

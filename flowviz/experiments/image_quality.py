@@ -197,15 +197,15 @@ def quality_sweep(
     metrics: Sequence[str] | None = None,
     **options: Any,
 ) -> Iterator[QualityPoint]:
-    """The point of each config in turn, taken from `known` if it has all that is wanted.
+    """The point of each config in turn, taken from `known` if it has all requested metrics.
 
     Args:
         known: points measured before; with `fid` they must have FID of the same protocol.
         options: of `judge_samples`, as `fid` and `metrics` are.
     """
-    have = {point.key: point for point in known}
+    known_by_key = {point.key: point for point in known}
     for config in configs:
-        point = have.get(_key(_config_entries(checkpoint, config)))
+        point = known_by_key.get(_key(_config_entries(checkpoint, config)))
         if point is not None:
             other = fid is not None and point.fid_protocol != fid.protocol(config.n)
             if other or not set(metrics or IMAGE_METRICS) <= point.measures.keys():

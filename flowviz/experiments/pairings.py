@@ -156,8 +156,8 @@ def crossings(start: NDArray, end: NDArray) -> Crossings:
     i, j = np.triu_indices(len(start), k=1)
     offset = start[j] - start[i]
     area = _cross(chords[i], chords[j])
-    some = area != 0  # parallel segments do not cross
-    i, j, offset, area = i[some], j[some], offset[some], area[some]
+    crosses = area != 0  # parallel segments do not cross
+    i, j, offset, area = i[crosses], j[crosses], offset[crosses], area[crosses]
     first, second = (_cross(offset, chords[k]) / area for k in (j, i))
     inside = (first > 0) & (first < 1) & (second > 0) & (second < 1)
     points = start[i] + first[:, None] * chords[i]

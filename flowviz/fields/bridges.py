@@ -128,9 +128,9 @@ class LearnedBridge(BridgeFlow, LearnedField):
 
     def _score(self, c: Coefficients, t: Tensor, x: Tensor) -> Tensor:
         _, _, spread, offset = self.linear(c, x)
-        free = self.network.score(self.clock(t, c), offset / spread)
+        output = self.network.score(self.clock(t, c), offset / spread)
         width = torch.sqrt(self.blur(c) ** 2 + (NARROWEST * self.std) ** 2)
-        return BOUND * torch.tanh(free / BOUND) / width - offset / spread**2
+        return BOUND * torch.tanh(output / BOUND) / width - offset / spread**2
 
     def bridge_loss(self, t: Tensor, x_0: Tensor, x_1: Tensor, z: Tensor) -> Tensor:
         """The squared errors of w and of b score, averaged over dimensions and added, (B,).

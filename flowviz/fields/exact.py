@@ -85,24 +85,24 @@ class ExactField:
                 "t, xs and ys must have shapes (), (nx,) and (ny,); "
                 f"got {tuple(t.shape)}, {tuple(xs.shape)} and {tuple(ys.shape)}."
             )
-        fine_x, fine_y = _float64(xs), _float64(ys)
-        c = self.path.coefficients(t, fine_x)
-        return self.target.density_grid(c.alpha, c.sigma, fine_x, fine_y).to(xs)
+        xs64, ys64 = _float64(xs), _float64(ys)
+        c = self.path.coefficients(t, xs64)
+        return self.target.density_grid(c.alpha, c.sigma, xs64, ys64).to(xs)
 
     def _posterior(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Posterior]:
-        c, fine = self.coefficients(t, x)
-        return c, self.target.posterior(c.alpha, c.sigma, fine)
+        c, x64 = self.coefficients(t, x)
+        return c, self.target.posterior(c.alpha, c.sigma, x64)
 
     def _means(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Tensor, Tensor]:
-        c, fine = self.coefficients(t, x)
-        return c, *self.target.means(c.alpha, c.sigma, fine)
+        c, x64 = self.coefficients(t, x)
+        return c, *self.target.means(c.alpha, c.sigma, x64)
 
     def coefficients(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Tensor]:
         """The coefficients of the path at t, and x (B, 2) in float64 where the device has it."""
         if x.ndim != 2 or x.shape[1] != 2:
             raise ValueError(f"x must have shape (B, 2); got {tuple(x.shape)}.")
-        fine = _float64(x)
-        return self.path.coefficients(t.to(fine.device), fine), fine
+        x64 = _float64(x)
+        return self.path.coefficients(t.to(x64.device), x64), x64
 
 
 def exact_field(path: AffinePath, distribution: Distribution) -> ExactField:

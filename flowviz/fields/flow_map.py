@@ -188,8 +188,8 @@ class FlowMap(LearnedField):
             self.clock(time, self.path.scheduler(time.to(finest_float(time.device)))).to(z)
             for time in (t, s)
         )
-        free = self.network(clock, z, *(() if y is None else (y,)), second_clock=second_clock)
-        return BOUND * torch.tanh(free / BOUND)
+        output = self.network(clock, z, *(() if y is None else (y,)), second_clock=second_clock)
+        return BOUND * torch.tanh(output / BOUND)
 
     def _to_standard(self, t: Tensor, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """The velocity dz / d theta and the state z of a velocity u and a state x."""

@@ -137,8 +137,8 @@ class LearnedField(nn.Module):
         if not self.preconditioned:
             return self.network(time, x, *classes)
         slope, scale, spread, offset = self.linear(c, x)
-        free = self.network(time, offset / spread, *classes)
-        remainder = BOUND * torch.tanh(free / BOUND)
+        output = self.network(time, offset / spread, *classes)
+        remainder = BOUND * torch.tanh(output / BOUND)
         return slope * offset + self.centre(c) + scale * remainder
 
     def centre(self, c: Coefficients) -> Tensor:

@@ -291,9 +291,9 @@ class LearnedPathField(nn.Module):
             (first.alpha * x_1).square().sum(dim=1)
             + dim * (first.sigma**2 - 1 - torch.log(first.sigma**2))
         ) / 2
-        missed = ((1 - last.alpha) * x_1 / last.sigma).square().sum(dim=1)
+        gap_to_data = ((1 - last.alpha) * x_1 / last.sigma).square().sum(dim=1)
         reconstruction = (
-            dim * (math.log(2 * math.pi) + 1) / 2 + dim * torch.log(last.sigma) + missed / 2
+            dim * (math.log(2 * math.pi) + 1) / 2 + dim * torch.log(last.sigma) + gap_to_data / 2
         )
         return Bound(diffusion, prior, reconstruction, velocity, x)
 

@@ -50,13 +50,13 @@ class PairedField:
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The marginal velocity at t () and x (B, D), shape (B, D), in x's dtype."""
-        x_0, x_1, fine = self.pairs.x_0.double(), self.pairs.x_1.double(), x.double()
-        centres, c = self.path.flow(t, x_0, x_1), self.path.coefficients(t, fine)
+        x_0, x_1, x64 = self.pairs.x_0.double(), self.pairs.x_1.double(), x.double()
+        centres, c = self.path.flow(t, x_0, x_1), self.path.coefficients(t, x64)
         bridge, slope = c.bridge(self.noise)
         variance = self.std**2 + bridge
-        logits = (fine @ centres.T - centres.square().sum(dim=1) / 2) / variance
+        logits = (x64 @ centres.T - centres.square().sum(dim=1) / 2) / variance
         share = torch.softmax(logits, dim=1)
         velocity = share @ self.path.target(t, x_0, x_1)
         if self.noise:
-            velocity = velocity + slope / variance * (fine - share @ centres)
+            velocity = velocity + slope / variance * (x64 - share @ centres)
         return velocity.to(x)

@@ -80,28 +80,28 @@ class Planned:
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity at t () and x (B, D), shape (B, D)."""
         n = self._numbers_at(t)
-        free = self.plan(n.biases, torch.add(n.shift, x, alpha=n.scale))
-        return self._velocity(n, x, self._bent(free))
+        output = self.plan(n.biases, torch.add(n.shift, x, alpha=n.scale))
+        return self._velocity(n, x, self._bounded(output))
 
     @torch.no_grad()
     def velocity_and_divergence(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """The velocity (B, D) and its divergence (B,) at t () and x (B, D)."""
         n = self._numbers_at(t)
         z = torch.add(n.shift, x, alpha=n.scale)
-        free, diagonal = self.plan.with_diagonal(n.biases, z)
-        bent = self._bent(free)
+        output, diagonal = self.plan.with_diagonal(n.biases, z)
+        bounded = self._bounded(output)
         if self.field.preconditioned:
-            diagonal = torch.addcmul(diagonal, bent * bent, diagonal, value=-1).div_(BOUND)
+            diagonal = torch.addcmul(diagonal, bounded * bounded, diagonal, value=-1).div_(BOUND)
         trace = x.shape[1] * n.slope + n.gain * n.scale * diagonal.sum(dim=1)
-        return self._velocity(n, x, bent), trace
+        return self._velocity(n, x, bounded), trace
 
     def _numbers_at(self, t: Tensor) -> _Numbers:
         """The numbers at t ()."""
         return self.known.get(t.item()) or self._prepared(t[None])[0]
 
-    def _bent(self, free: Tensor) -> Tensor:
+    def _bounded(self, output: Tensor) -> Tensor:
         """The bounded output of the network over its bound; the output itself without one."""
-        return torch.tanh_(free.div_(BOUND)) if self.field.preconditioned else free
+        return torch.tanh_(output.div_(BOUND)) if self.field.preconditioned else output
 
-    def _velocity(self, n: _Numbers, x: Tensor, bent: Tensor) -> Tensor:
-        return torch.add(n.offset, x, alpha=n.slope).add_(bent, alpha=n.gain)
+    def _velocity(self, n: _Numbers, x: Tensor, bounded: Tensor) -> Tensor:
+        return torch.add(n.offset, x, alpha=n.slope).add_(bounded, alpha=n.gain)

@@ -50,8 +50,8 @@ class SourcedField(ExactField):
 
     def score(self, t: Tensor, x: Tensor) -> Tensor:
         """The gradient of log p_t at x, shape (B, 2)."""
-        c, fine = self.coefficients(t, x)
-        return self.target.infer(c.alpha, c.sigma, fine).score.to(x)
+        c, x64 = self.coefficients(t, x)
+        return self.target.infer(c.alpha, c.sigma, x64).score.to(x)
 
     def divergence(self, t: Tensor, x: Tensor) -> Tensor:
         """The divergence of the marginal velocity at x, shape (B,).
@@ -59,8 +59,8 @@ class SourcedField(ExactField):
         x = a y + b z, where z is the mean of the enumerated side and y that of the other side, so
         that u = (d_b / b) x + (d_a - d_b a / b) y.
         """
-        c, fine = self.coefficients(t, x)
-        slope = self.target.infer(c.alpha, c.sigma, fine).divergence
+        c, x64 = self.coefficients(t, x)
+        slope = self.target.infer(c.alpha, c.sigma, x64).divergence
         rows = [value.squeeze(-1) if value.ndim else value for value in c]
         alpha, sigma, d_alpha, d_sigma = rows
         b, d_b, a, d_a = sigma, d_sigma, alpha, d_alpha
@@ -127,15 +127,15 @@ class BridgeField(BridgeFlow):
 
     def density_grid(self, t: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
         """p_t on the grid xs (nx,) by ys (ny,) at one time t (), (ny, nx)."""
-        fine_x, fine_y = xs.double(), ys.double()
-        c, pairing = self.path.coefficients(t, fine_x), self._pairing
+        xs64, ys64 = xs.double(), ys.double()
+        c, pairing = self.path.coefficients(t, xs64), self._pairing
         gain, enumerated_gain = (c.sigma, c.alpha) if pairing.swapped else (c.alpha, c.sigma)
-        grid = gain, enumerated_gain.clamp(min=SMALLEST), fine_x, fine_y, self.blur(c)
+        grid = gain, enumerated_gain.clamp(min=SMALLEST), xs64, ys64, self.blur(c)
         return pairing.sides.density_grid(*grid).to(xs)
 
     def _inferred(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Inferred]:
-        c, fine = self.sourced.coefficients(t, x)
-        return c, self._pairing.infer(c.alpha, c.sigma, fine, self.blur(c))
+        c, x64 = self.sourced.coefficients(t, x)
+        return c, self._pairing.infer(c.alpha, c.sigma, x64, self.blur(c))
 
 
 def sourced_field(

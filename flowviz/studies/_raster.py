@@ -341,5 +341,5 @@ def _font(size: float, *, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 def _fitting(text: str, size: float, width: float, *, bold: bool = True) -> ImageFont.FreeTypeFont:
     """The font of the largest size up to `size` in which a text is not wider than `width`."""
-    wide = max(1.0, _font(size, bold=bold).getlength(text))
-    return _font(math.floor(min(size, size * width / wide)), bold=bold)
+    text_width = max(1.0, _font(size, bold=bold).getlength(text))
+    return _font(math.floor(min(size, size * width / text_width)), bold=bold)

@@ -215,9 +215,9 @@ def draw(config: ImageQualityConfig, result: ImageQuality) -> Figures:
             half=True,
             tables=[{"run": c.label, "million_images": c.x, "frechet": c.y} for c in lines],
         )
-    walked = [(each.side, each.steps) for each in result.sides if each.steps]
-    if walked:
-        yield steps_figure(walked)
+    sides_with_steps = [(each.side, each.steps) for each in result.sides if each.steps]
+    if sides_with_steps:
+        yield steps_figure(sides_with_steps)
 
 
 class Line(NamedTuple):

@@ -168,15 +168,15 @@ def _claim(
         for each in (learned, base)
     )
     limit, against = (each.limit[config.measure] for each in (learned, base))
-    pays, order = learned_value < (1 - GAIN) * base_value, _order(limit, against)
+    helps_at_few_nfe, order = learned_value < (1 - GAIN) * base_value, _order(limit, against)
     verdict = "undecided"
     if not straighter:
         text = "this run does not test it: the learned path is not straighter"
-    elif pays and order >= 0:
+    elif helps_at_few_nfe and order >= 0:
         effect = "made samples worse" if order else "had no measurable effect"
         text = f"straightness helped with few evaluations and {effect} with unlimited ones"
         verdict = "supported"
-    elif pays:
+    elif helps_at_few_nfe:
         text = "straightness helped with few evaluations and with unlimited ones"
         verdict = "not supported"
     elif order < 0:

@@ -360,8 +360,11 @@ def _diverged(result: NfeQualityResult) -> Findings:
     failed: dict[tuple[str, str], set[float]] = {}
     off_plane: dict[tuple[str, str], set[float]] = {}
     for curve in result.curves:
-        broke = np.array([bool(text) for text in curve.failures])
-        for budgets_of, where in ((failed, broke), (off_plane, curve.diverged & ~broke)):
+        solve_failed = np.array([bool(text) for text in curve.failures])
+        for budgets_of, where in (
+            (failed, solve_failed),
+            (off_plane, curve.diverged & ~solve_failed),
+        ):
             values = np.array(curve.config.budgets)[where].tolist()
             if values:
                 map_name = f" ({curve.label})" if curve.training else ""

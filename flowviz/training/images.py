@@ -333,8 +333,8 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
             return None
         if value.ndim == 4:
             return value.to(self.device, non_blocking=True, memory_format=torch.channels_last)
-        fine = finest_float(self.device) if value.is_floating_point() else value.dtype
-        return value.to(self.device, fine, non_blocking=True)
+        dtype = finest_float(self.device) if value.is_floating_point() else value.dtype
+        return value.to(self.device, dtype, non_blocking=True)
 
     def _mixed(self) -> AbstractContextManager:
         """The context in which networks compute: in bfloat16 if `config.mixed`, on CUDA."""

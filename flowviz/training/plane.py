@@ -211,8 +211,8 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
             needed = s == t if s is not None and self.model.objective.own_jumps else None
             means = batch_means(path, t, path.flow(t, x_0, x_1), x_1, needed)
             means = means[0].to(self.device), means[1].to(self.device)
-        fine = finest_float(self.device)
-        t, s = t.to(self.device, fine), None if s is None else s.to(self.device, fine)
+        dtype = finest_float(self.device)
+        t, s = t.to(self.device, dtype), None if s is None else s.to(self.device, dtype)
         x_0, x_1 = x_0.to(self.device), x_1.to(self.device)
         if isinstance(self.model, LearnedBridge):
             z = torch.randn(x_0.shape, generator=self.generator).to(x_0)

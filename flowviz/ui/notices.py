@@ -26,11 +26,11 @@ def escaped(text: object, limit: int | None = MAX_LENGTH) -> str:
         text: what to show.
         limit: largest number of characters; None for all.
     """
-    plain = str(text)
-    if limit is not None and len(plain) > limit:
-        plain = f"{plain[: limit - 1]}…"
-    plain = re.sub(r"([\\`*_{}\[\]<>$~|#])", r"\\\1", plain)
-    return UNBRACKETED.sub(lambda m: f"{m.group()}{BREAK}", plain)
+    result = str(text)
+    if limit is not None and len(result) > limit:
+        result = f"{result[: limit - 1]}…"
+    result = re.sub(r"([\\`*_{}\[\]<>$~|#])", r"\\\1", result)
+    return UNBRACKETED.sub(lambda m: f"{m.group()}{BREAK}", result)
 
 
 def failed(error: object, context: str = "") -> None:

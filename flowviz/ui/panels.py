@@ -116,7 +116,7 @@ def _paths(data: str, panels: Sequence[str]) -> list[str]:
 
 def _solvers(panels: Sequence[str], offered: Mapping[str, str]) -> tuple[Solver, tuple[str, ...]]:
     """The solver of the first panel, and `CompareConfig.solvers`: () if all have this one."""
-    default, bare = CompareConfig(), state.is_restricted()
+    default, restricted = CompareConfig(), state.is_restricted()
     per_panel = widgets.toggle(
         "solvers",
         "A solver for each panel",
@@ -126,7 +126,11 @@ def _solvers(panels: Sequence[str], offered: Mapping[str, str]) -> tuple[Solver,
     solvers: list[Solver] = []
     with_menu = panels if per_panel else panels[:1]
     # As tabs, all controls fit the height of a projector. A lecture has one row for its controls.
-    tabs = st.tabs([each.capitalize() for each in with_menu]) if per_panel and not bare else None
+    tabs = (
+        st.tabs([each.capitalize() for each in with_menu])
+        if per_panel and not restricted
+        else None
+    )
     for k, panel in enumerate(with_menu):
         previous = solvers[0] if solvers else Solver(default.method, default.nfe, default.tol)
         with tabs[k] if tabs else nullcontext():
