@@ -58,49 +58,46 @@ class Enumerated:
         self.other = other
 
     def infer(
-        self, gain: Tensor, enumerated_gain: Tensor, x: Tensor, blur: Tensor | None = None
+        self, gain: Tensor, scale: Tensor, x: Tensor, blur: Tensor | None = None
     ) -> Inferred:
-        """The posterior given x = gain * other + enumerated_gain * enumerated + blur * N(0, I).
+        """The posterior given x = gain * other + scale * enumerated + blur * N(0, I).
 
         Args:
             gain: coefficient of the other side, () or (B, 1).
-            enumerated_gain: coefficient of the enumerated side, likewise, at least SMALLEST.
+            scale: coefficient of the enumerated side, likewise, at least SMALLEST.
             x: the states, (B, 2) float64.
             blur: standard deviation of independent noise, likewise; None for none.
         """
         size = max(1, ROWS // len(self.means))
-        spread = enumerated_gain * self.std
+        spread = scale * self.std
         if blur is not None:
             spread = torch.sqrt(spread.square() + blur.square())
 
         def part(rows: slice) -> Inferred:
-            a, b, c = (
-                each[rows] if each.ndim else each for each in (gain, enumerated_gain, spread)
-            )
+            a, b, c = (each[rows] if each.ndim else each for each in (gain, scale, spread))
             return self._part(a, b, c, x[rows])
 
         parts = [part(slice(k, k + size)) for k in range(0, max(1, len(x)), size)]
         return Inferred(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
-    def _part(self, gain: Tensor, enumerated_gain: Tensor, spread: Tensor, x: Tensor) -> Inferred:
+    def _part(self, gain: Tensor, scale: Tensor, spread: Tensor, x: Tensor) -> Inferred:
         """`infer` with the standard deviation of x given a component and the other side."""
         means, count = self.means.to(x.device), len(self.means)
-        rows = (x[:, None] - enumerated_gain[..., None] * means).reshape(-1, 2)  # (B K, 2)
-        gains, scales = (
+        rows = (x[:, None] - scale[..., None] * means).reshape(-1, 2)  # (B K, 2)
+        gains, spreads = (
             c.repeat_interleave(count, dim=0) if c.ndim else c for c in (gain, spread)
         )
-        shrink = (enumerated_gain * self.std**2 / spread)[..., None]
-        posterior = self.other.posterior(gains, scales, rows)
+        shrink = (scale * self.std**2 / spread)[..., None]
+        posterior = self.other.posterior(gains, spreads, rows)
         logits = self.log_weights.to(x.device) + posterior.log_density.reshape(-1, count)
         share = torch.softmax(logits, dim=1)[..., None]  # (B, K, 1)
         data = posterior.data.reshape(-1, count, 2)
-        score = (-posterior.noise / scales).reshape(-1, count, 2)  # of p_t(x | k)
+        score = (-posterior.noise / spreads).reshape(-1, count, 2)  # of p_t(x | k)
         mean, total = (share * data).sum(dim=1), (share * score).sum(dim=1)
-        slope = (gains / scales**2).squeeze(-1) * posterior.variance  # div E[other | x, k]
+        slope = (gains / spreads**2).squeeze(-1) * posterior.variance  # div E[other | x, k]
         covariance = (data * (score - total[:, None])).sum(dim=-1)
-        spread = posterior.variance.reshape(-1, count) + (data - mean[:, None]).square().sum(
-            dim=-1
-        )
+        between = (data - mean[:, None]).square().sum(dim=-1)
+        spread = posterior.variance.reshape(-1, count) + between
         weight = share[..., 0]
         return Inferred(
             torch.logsumexp(logits, dim=1),
@@ -112,21 +109,14 @@ class Enumerated:
         )
 
     def density_grid(
-        self,
-        gain: Tensor,
-        enumerated_gain: Tensor,
-        xs: Tensor,
-        ys: Tensor,
-        blur: Tensor | None = None,
+        self, gain: Tensor, scale: Tensor, xs: Tensor, ys: Tensor, blur: Tensor | None = None
     ) -> Tensor:
         """The density of the state of `infer` on a grid, shape (ny, nx)."""
-        spread = enumerated_gain * self.std
+        spread = scale * self.std
         if blur is not None:
             spread = torch.sqrt(spread.square() + blur.square())
         total = xs.new_zeros(len(ys), len(xs))
-        for weight, mean in zip(
-            self.log_weights.exp().tolist(), enumerated_gain * self.means, strict=True
-        ):
+        for weight, mean in zip(self.log_weights.exp().tolist(), scale * self.means, strict=True):
             shifted = xs - mean[0].to(xs), ys - mean[1].to(ys)
             total += weight * self.other.density_grid(gain, spread, *shifted)
         return total
@@ -148,8 +138,8 @@ class Pairing:
         self, alpha: Tensor, sigma: Tensor, x: Tensor, blur: Tensor | None = None
     ) -> Inferred:
         """What follows from x, (B, 2) float64; the other arguments have shape () or (B, 1)."""
-        gain, enumerated_gain = (sigma, alpha) if self.swapped else (alpha, sigma)
-        return self.sides.infer(gain, enumerated_gain.clamp(min=SMALLEST), x, blur)
+        gain, scale = (sigma, alpha) if self.swapped else (alpha, sigma)
+        return self.sides.infer(gain, scale.clamp(min=SMALLEST), x, blur)
 
     def posterior(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Posterior:
         """See `Target.posterior`; the noise is x_0."""
@@ -170,8 +160,8 @@ class Pairing:
 
     def density_grid(self, alpha: Tensor, sigma: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
         """See `Target.density_grid`."""
-        gain, enumerated_gain = (sigma, alpha) if self.swapped else (alpha, sigma)
-        return self.sides.density_grid(gain, enumerated_gain.clamp(min=SMALLEST), xs, ys)
+        gain, scale = (sigma, alpha) if self.swapped else (alpha, sigma)
+        return self.sides.density_grid(gain, scale.clamp(min=SMALLEST), xs, ys)
 
 
 @dataclass(frozen=True, eq=False)

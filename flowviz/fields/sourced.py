@@ -129,8 +129,8 @@ class BridgeField(BridgeFlow):
         """p_t on the grid xs (nx,) by ys (ny,) at one time t (), (ny, nx)."""
         xs64, ys64 = xs.double(), ys.double()
         c, pairing = self.path.coefficients(t, xs64), self._pairing
-        gain, enumerated_gain = (c.sigma, c.alpha) if pairing.swapped else (c.alpha, c.sigma)
-        grid = gain, enumerated_gain.clamp(min=SMALLEST), xs64, ys64, self.blur(c)
+        gain, scale = (c.sigma, c.alpha) if pairing.swapped else (c.alpha, c.sigma)
+        grid = gain, scale.clamp(min=SMALLEST), xs64, ys64, self.blur(c)
         return pairing.sides.density_grid(*grid).to(xs)
 
     def _inferred(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Inferred]:

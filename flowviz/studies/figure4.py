@@ -230,7 +230,7 @@ def compute(config: Figure4Config, live: Live, progress: Progress) -> Iterator[F
     Raises:
         ValueError: a solve failed (SolveError).
     """
-    names, over_time, few_densities = [], [], []
+    names, over_time, samples = [], [], []
     for k, row in enumerate(config.rows):
         name = row.checkpoint if row.path == config.own else config.networks[k]
         field = live.get(name)
@@ -241,29 +241,18 @@ def compute(config: Figure4Config, live: Live, progress: Progress) -> Iterator[F
             kind: Any = compute_density if isinstance(each, DensityConfig) else compute_histograms
             results.append(each and progress.cached(kind, each, field=field))
         names.append(name)
-        few_densities.append(results[: len(budgets)])
+        samples.append(results[: len(budgets)])
         densities = [each.density for each in results[len(budgets) :]]
         over_time.append(np.concatenate([np.reshape(d, (-1, *d.shape[-2:])) for d in densities]))
         yield Figure4Result(
             fields=tuple(names),
             over_time=np.stack(over_time),
             few=np.stack(
-                [
-                    [_density(each, config.cells) for each in row_results]
-                    for row_results in few_densities
-                ]
+                [[_density(each, config.cells) for each in panels] for panels in samples]
             ),
-            nfe=np.array(
-                [
-                    [each.nfe if each else 0 for each in row_results]
-                    for row_results in few_densities
-                ]
-            ),
+            nfe=np.array([[each.nfe if each else 0 for each in panels] for panels in samples]),
             on_support=np.array(
-                [
-                    [each.on_support if each else np.nan for each in row_results]
-                    for row_results in few_densities
-                ]
+                [[each.on_support if each else np.nan for each in panels] for panels in samples]
             ),
         )
 
