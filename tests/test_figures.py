@@ -414,6 +414,22 @@ def test_titles_of_several_lines_leave_no_gap_below_a_legend_when_printed():
     assert printed.layout.height == pytest.approx(inner / 4 + margin.t + margin.b, abs=1)
 
 
+def test_two_legends_leave_the_panels_their_height_when_printed():
+    """The rows of the legend above the panels, and the gaps between groups, made them flat."""
+
+    def printed(count):
+        keys = [marks.key(f"field {k}", "#000000", legendgroup=f"{k}") for k in range(count)]
+        keys += [marks.key(f"solver {k}", "#000000", legend="legend2") for k in range(count)]
+        figure = go.Figure(keys).update_layout(height=540, margin={"t": 40, "b": 56})
+        return paper.laid_out(figure, 320).layout
+
+    few, many = printed(3), printed(8)
+    assert many.margin.t - few.margin.t == 5 * paper.ROW
+    assert many.margin.b - few.margin.b == 5 * (paper.ROW + paper.GROUP)
+    panels = [each.height - each.margin.t - each.margin.b for each in (few, many)]
+    assert panels[0] == panels[1]
+
+
 def test_tags_in_labels_of_others_are_shown_as_text():
     """Names of uploaded files and of their classes: Plotly interprets tags as links and styles."""
     tag, shown = '<a href="//host">x</a>', '&lt;a href="//host">x&lt;/a>'

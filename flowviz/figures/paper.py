@@ -29,9 +29,9 @@ DEFAULT_MARGIN = {"l": 80, "r": 80, "t": 100, "b": 80}
 HEIGHT = 450
 """What Plotly takes where a figure and its template say nothing."""
 
-CHARACTER, SYMBOL, ITEM, ROW = 7, 46, 30, 20
+CHARACTER, SYMBOL, ITEM, ROW, GROUP = 7, 46, 30, 20, 10
 """Pixels of a character and of the symbol of a legend entry, which has a line of ITEM by default,
-and of a row of entries."""
+of a row of entries, and between rows of groups."""
 
 LEGEND, CROWDED = 48, 64
 """Pixels between panels and the legend below them, and those of panels that it may take."""
@@ -62,21 +62,22 @@ def laid_out(figure: go.Figure, width: float, *, squares: int = 0) -> go.Figure:
     if figure.layout.width is not None:
         return copy.update_layout(height=figure.layout.height or HEIGHT)
     margin = DEFAULT_MARGIN | _margin(copy.layout.template.layout) | _margin(copy.layout)
+    inner = (figure.layout.height or HEIGHT) - margin["t"] - margin["b"]
     names_width, names_height = _wrap_names(copy, width)
     inner_width = width - max(margin["l"], names_width) - margin["r"]
     _part_panels(copy, inner_width)
     margin["t"] += LINE * _wrap_panel_titles(copy, inner_width)
+    margin["t"] += max(0, _legend_height(copy, inner_width, "legend2") - ROW)
     copy.update_layout(margin_t=margin["t"])
     lines = _wrap_titles(copy, inner_width)
-    rows, below = _legend_rows(copy, inner_width), margin["b"]
-    if rows and _is_below(copy):
+    legend, below = _legend_height(copy, inner_width), margin["b"]
+    if legend and _is_below(copy):
         copy.update_layout(
             legend={"y": 0, "yref": "container", "yanchor": "bottom", "x": 0, "xref": "container"}
         )
-        below = LEGEND + ROW * rows
+        below = LEGEND + legend
     below += LINE * (lines - 1)
     copy.update_layout(margin_b=below)
-    inner = (figure.layout.height or HEIGHT) - margin["t"] - margin["b"]
     panels = inner_width / squares if squares else inner * min(1.0, (width / HEIGHT / 2) ** 0.5)
     panels = max(panels, names_height, _height_of_titles(copy, min(margin["t"], below)))
     height = round(panels + margin["t"] + below)
@@ -153,8 +154,8 @@ def columns(figure: go.Figure) -> int:
 def crowded(figure: go.Figure, width: float) -> bool:
     """Whether the legend below the panels takes much more than their margin at a width."""
     margin = _margin(figure.layout.template.layout) | _margin(figure.layout)
-    rows = _legend_rows(figure, width) if _is_below(figure) else 0
-    return LEGEND + ROW * rows > margin.get("b", 0) + CROWDED
+    legend = _legend_height(figure, width) if _is_below(figure) else 0
+    return LEGEND + legend > margin.get("b", 0) + CROWDED
 
 
 def titles_width(figure: go.Figure) -> int:
@@ -210,8 +211,8 @@ def _is_below(figure: go.Figure) -> bool:
     return legend.orientation in (None, "h") and not (legend.y is not None and legend.y > 0)
 
 
-def _legend_rows(figure: go.Figure, width: float) -> int:
-    """An estimate of the rows of the legend.
+def _legend_height(figure: go.Figure, width: float, legend: str = "legend") -> int:
+    """An estimate of the height of a legend in pixels.
 
     Plotly makes columns of the widest entry. With groups it puts as many groups in a row as fit,
     the entries of each below each other.
@@ -221,22 +222,22 @@ def _legend_rows(figure: go.Figure, width: float) -> int:
         trace
         for trace in keyed
         if trace.name and trace.showlegend is not False
-        if getattr(trace, "legend", None) in (None, "legend")  # others have a place of their own
+        if (getattr(trace, "legend", None) or "legend") == legend
     ]
-    if len(named) < 2 and not any(trace.showlegend for trace in keyed):
+    if len(named) < 2 and not (named and any(trace.showlegend for trace in keyed)):
         return 0
     symbol = SYMBOL + (figure.layout.legend.itemwidth or ITEM) - ITEM
     entries = [symbol + CHARACTER * len(str(trace.name)) for trace in named]
     if sum(entries) <= width:
-        return 1
+        return ROW
     if not any(trace.legendgroup for trace in named):
-        return math.ceil(len(entries) / max(1, int(width / max(entries))))
+        return ROW * math.ceil(len(entries) / max(1, int(width / max(entries))))
     groups: dict[Any, list[int]] = {}
     for trace, entry in zip(named, entries, strict=True):
         groups.setdefault(trace.legendgroup, []).append(entry)
-    rows, used, high = 0, 0.0, 0
+    above, used, high = 0, 0.0, 0
     for group in groups.values():
         if used and used + max(group) > width:
-            rows, used, high = rows + high, 0.0, 0
-        used, high = used + max(group), max(high, len(group))
-    return rows + high
+            above, used, high = above + high + GROUP, 0.0, 0
+        used, high = used + max(group), max(high, ROW * len(group))
+    return above + high
