@@ -125,11 +125,11 @@ OBJECTIVES["data"] = Objective(
 def _meanflow(pair: JumpPair) -> Tensor:
     """MeanFlow: velocity + (s - t) d/dt of the mean velocity along the trajectory (eq. 6)."""
 
-    def moved(t: Tensor, z: Tensor) -> Tensor:
+    def mean_velocity(t: Tensor, z: Tensor) -> Tensor:
         return pair.predict(t, pair.s, z)
 
     tangents = 1 / pair.rate, pair.velocity
-    slope = torch.func.jvp(moved, (pair.t, pair.z), tangents)[1]
+    slope = torch.func.jvp(mean_velocity, (pair.t, pair.z), tangents)[1]
     return pair.velocity + (pair.angle(pair.s) - pair.angle(pair.t)) * slope
 
 

@@ -122,7 +122,7 @@ FLOORS = {  # half-width of the board, path: paper-facts D5, to 0.5% except for 
 def test_floors_are_those_of_the_table(half_width, spec, monkeypatch):
     target = board(half_width)
     for module in (theorem2, target_variance):
-        monkeypatch.setattr(module, "placed", lambda data, spec: (target, path(spec)))
+        monkeypatch.setattr(module, "data_and_path", lambda data, spec: (target, path(spec)))
     found = compute_target(TargetConfig(path=spec))
     assert found.floor == pytest.approx(FLOORS[half_width, spec], rel=0.01)
     assert found.error < 0.003 * found.floor
@@ -172,7 +172,7 @@ def test_variance_is_that_around_the_posterior_mean(spec):
 def test_all_fields_have_one_gap_and_it_is_the_floor(spec, half_width, monkeypatch):
     target = board(half_width)
     for module in (theorem2, target_variance):
-        monkeypatch.setattr(module, "placed", lambda data, spec: (target, path(spec)))
+        monkeypatch.setattr(module, "data_and_path", lambda data, spec: (target, path(spec)))
     found, known = compute_gaps(GapConfig(path=spec)), compute_target(TargetConfig(path=spec))
     gaps = [each.gap for each in found.gaps]
     losses = [each.marginal for each in found.gaps]

@@ -152,7 +152,7 @@ def _search(
 ) -> tuple[list[list[int]], NDArray[np.float64]]:
     """The indices into times (M + 1,) of the best grids, and their RMS errors, (K,)."""
     x_0 = origin.path.start(noise(config.particles, config.seed))
-    converged = _followed(origin, x_0, times)
+    converged = _converged_ends(origin, x_0, times)
     step, last, max_steps = METHODS[config.method].step, len(times) - 1, max(config.steps)
     assert isinstance(step, Tableau)  # `one_step_methods`
     states: dict[int, dict[int, Tensor]] = {0: {0: x_0}}
@@ -168,7 +168,7 @@ def _search(
                 stepped.append(step(_unweighted(origin), times[i], times[j], x))
                 keys += [(k + 1, i) for k in counts]
         reached = torch.cat(stepped)
-        ends = _followed(origin, reached, times[j:])
+        ends = _converged_ends(origin, reached, times[j:])
         deviation = ends.unflatten(0, (len(keys), -1)) - converged
         rms = deviation.double().square().sum(dim=-1).mean(dim=-1).sqrt().tolist()
         states[j] = {}
@@ -184,7 +184,7 @@ def _search(
     return grids, np.array([errors[count, last] for count in config.steps])
 
 
-def _followed(origin: FieldRef, x: Tensor, times: Tensor) -> Tensor:
+def _converged_ends(origin: FieldRef, x: Tensor, times: Tensor) -> Tensor:
     """The ends of states x (B, 2) at the first of times, in a step of FINE between any two."""
     if len(times) == 1:
         return x

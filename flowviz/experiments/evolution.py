@@ -358,10 +358,12 @@ def density_of(
         generator = stream(0, "mixture")
         assert target.source is not None  # `_without_exact`
         x_0, x_1 = (each.sample(n, generator) for each in (target.source, target))
-        return torch.stack([_dots(path.flow(t, x_0, x_1), BLUR, axis) for t in _each(times)])
+        return torch.stack(
+            [_blurred_density(path.flow(t, x_0, x_1), BLUR, axis) for t in _until_stop(times)]
+        )
     if not isinstance(field, LearnedPathField):
         exact = exact_field_of(path, target)
-        return torch.stack([exact.density_grid(t, axis, axis) for t in _each(times)])
+        return torch.stack([exact.density_grid(t, axis, axis) for t in _until_stop(times)])
     points = target.sample(n, stream(0, "mixture"))
     process, ends = field.forward_process, exact_field(ends_of(path), target.distribution)
     return torch.stack(
@@ -369,7 +371,7 @@ def density_of(
             ends.density_grid(t, axis, axis)
             if t >= path.t_max
             else process.density_grid(t, points, axis, axis, blur=BLUR)
-            for t in _each(times)
+            for t in _until_stop(times)
         ]
     )
 
@@ -385,19 +387,19 @@ def _bridged(
     """The field and the density (K, H, H) of bridges; estimated ones are of some pairs."""
     if not estimated:
         _, exact = bridge_of(config.data, config.path, config.bridge)
-        return exact, torch.stack([exact.density_grid(t, axis, axis) for t in _each(times)])
+        return exact, torch.stack([exact.density_grid(t, axis, axis) for t in _until_stop(times)])
     generator, n = stream(0, "mixture"), MIXED if config.coupling == "independent" else COUPLED
     assert target.source is not None
     x_0, x_1 = (each.sample(n, generator) for each in (target.source, target))
     pairs = Pairs(x_0, paired(config.coupling, x_0, x_1, generator))
     field, density = PairedField(path, pairs, BLUR, config.bridge), []
-    for t in _each(times):
+    for t in _until_stop(times):
         width = (BLUR**2 + path.coefficients(t, x_0).bridge(config.bridge)[0]).sqrt().item()
-        density.append(_dots(path.flow(t, pairs.x_0, pairs.x_1), width, axis))
+        density.append(_blurred_density(path.flow(t, pairs.x_0, pairs.x_1), width, axis))
     return field, torch.stack(density)
 
 
-def _dots(means: Tensor, width: float, axis: Tensor) -> Tensor:
+def _blurred_density(means: Tensor, width: float, axis: Tensor) -> Tensor:
     """The density of equally likely Gaussians of one width on the square of an axis, (H, H)."""
     mixture = exact_field(AffinePath(CondOT()), GaussianMixture(means, width))
     end = torch.tensor(1.0, dtype=torch.float64)  # where the density is that of the mixture
@@ -450,11 +452,11 @@ def _on_grid(field: Field, times: Tensor, axis: Tensor) -> Tensor:
     """A field at times (K,) over the square of an axis (G,), (K, G, G, 2) float32."""
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     positions = torch.stack([x, y], dim=-1).reshape(-1, 2).float()
-    velocities = torch.stack([field(t, positions).float() for t in _each(times)])
+    velocities = torch.stack([field(t, positions).float() for t in _until_stop(times)])
     return velocities.reshape(len(times), len(axis), len(axis), 2)
 
 
-def _each(times: Tensor) -> Iterator[Tensor]:
+def _until_stop(times: Tensor) -> Iterator[Tensor]:
     """The times in turn, until a stop is requested."""
     for t in times:
         stop_if_requested()

@@ -184,7 +184,7 @@ def _load(name: str, sha256: str) -> FieldRef:
 _load_large = lru_cache(maxsize=4)(_load.__wrapped__)  # visitors open networks of 64 MB
 
 
-def placed(data: str, path: str, *, sources: bool = False) -> tuple[Dataset, AffinePath]:
+def data_and_path(data: str, path: str, *, sources: bool = False) -> tuple[Dataset, AffinePath]:
     """The data set and the path of a config.
 
     Args:
@@ -199,17 +199,17 @@ def placed(data: str, path: str, *, sources: bool = False) -> tuple[Dataset, Aff
 def resolve(
     data: str, path: str, name: str, live: Field | None = None, *, sources: bool = False
 ) -> tuple[Dataset, AffinePath, Field]:
-    """The data set, the path and the field of a config, see `placed`.
+    """The data set, the path and the field of a config, see `data_and_path`.
 
     Args:
         name: EXACT or the name of a checkpoint of this path.
         live: the field that `name` names, if it is already loaded.
 
     Raises:
-        ValueError: as `placed`, or the checkpoint was trained on another path or from another
-            source.
+        ValueError: as `data_and_path`, or the checkpoint was trained on another path or from
+            another source.
     """
-    chosen, affine = placed(data, path, sources=sources)
+    chosen, affine = data_and_path(data, path, sources=sources)
     if live is not None:
         return chosen, affine, live
     if name == EXACT:

@@ -400,7 +400,7 @@ def compute_point(config: PointConfig, *, field: Field | None = None) -> PointRe
         field, x, t_max=path.t_max, method=config.method, log_prior=log_prior(path), **budget
     )
     x_0 = backward.states[0]
-    forward = solve(field, x_0, path.clock(2), config.method, **_forward(budget))
+    forward = solve(field, x_0, path.clock(2), config.method, **_reversed_budget(budget))
     states = backward.states[:, 0].double()
     return PointResult(
         times=backward.times.numpy(),
@@ -461,6 +461,6 @@ def _log_density_along(
     return torch.stack(log_densities)
 
 
-def _forward(budget: Mapping[str, Any]) -> dict[str, Any]:
-    """The budget of a solve backward for the same way forth."""
+def _reversed_budget(budget: Mapping[str, Any]) -> dict[str, Any]:
+    """The budget of a solve backward, for the same steps forward."""
     return {k: v.flip(0) if k == "grid" else v for k, v in budget.items()}

@@ -17,7 +17,7 @@ from flowviz.datasets import parted
 from flowviz.draws import noise, stream
 from flowviz.experiments.bridges import bridge_of, bridges, paired
 from flowviz.experiments.configs import OfField
-from flowviz.experiments.fields import EXACT, placed, resolve
+from flowviz.experiments.fields import EXACT, data_and_path, resolve
 from flowviz.experiments.starts import starts
 from flowviz.fields.bridges import LearnedBridge, PairBridges
 from flowviz.fields.sourced import BridgeField
@@ -135,7 +135,7 @@ class Truth:
 
 def compute_truth(config: ParticlesConfig) -> Truth:
     """Samples of p_t to compare particles with; field, sampler, noise and seed are ignored."""
-    target, affine = placed(config.data, config.path, sources=True)
+    target, affine = data_and_path(config.data, config.path, sources=True)
     n, times = config.n, affine.clock(config.nfe + 1)[config.checked]
     generator = stream(0, "reference")
 
@@ -188,7 +188,7 @@ def _move(config: ParticlesConfig, field: Field | None) -> tuple[Tensor, Tensor,
 
     Each step of a stochastic sampler has a frame, so that its noise is not smoothed.
     """
-    target, path = placed(config.data, config.path, sources=True)
+    target, path = data_and_path(config.data, config.path, sources=True)
     grid, x_0 = path.clock(config.nfe + 1), starts(path, config.n, config.seed)
     increments = stream(config.seed, "increments")
     if config.sampler == PAIRS:

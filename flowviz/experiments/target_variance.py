@@ -21,7 +21,7 @@ from flowviz.couplings import in_batches, minibatch_ot
 from flowviz.datasets import dataset
 from flowviz.draws import stream
 from flowviz.experiments.configs import OnPath
-from flowviz.experiments.fields import placed
+from flowviz.experiments.fields import data_and_path
 from flowviz.experiments.theorem2 import draw_pairs, late_times
 from flowviz.fields import exact_field
 from flowviz.paths import AffinePath
@@ -71,7 +71,7 @@ def compute_target(config: TargetConfig) -> TargetResult:
 
     Cov[x'_t | x_t] = (D / sigma)^2 Cov[x_1 | x_t] with D = d_alpha sigma - alpha d_sigma.
     """
-    target, path = placed(config.data, config.path)
+    target, path = data_and_path(config.data, config.path)
     exact = exact_field(path, target.distribution)
     times, parts = _quadrature(path, config.nodes)
     generator = stream(config.seed, "variance")
@@ -144,7 +144,7 @@ def compute_coupling(config: CouplingConfig) -> CouplingResult:
     """
     from sklearn.neighbors import KDTree  # slow to import, used by few pages
 
-    target, path = placed(config.data, config.path)
+    target, path = data_and_path(config.data, config.path)
     x_0, x_1 = coupled_pairs(config.data, config.batch, config.pairs, config.seed)
     times, parts = _quadrature(path, config.nodes)
     variance = []

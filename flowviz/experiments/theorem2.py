@@ -20,7 +20,7 @@ from torch import Generator, Tensor, nn
 
 from flowviz.datasets import Dataset
 from flowviz.draws import stream
-from flowviz.experiments.fields import placed, resolve
+from flowviz.experiments.fields import data_and_path, resolve
 from flowviz.fields import ExactField, LearnedField
 from flowviz.paths import AffinePath
 from flowviz.training import TrainConfig, build_field
@@ -55,7 +55,7 @@ def network(
     data: str, path: str, name: str, field: LearnedField | None
 ) -> tuple[Dataset, AffinePath, LearnedField]:
     """The data set, the path and the network of a name, NEW or that of a checkpoint."""
-    target, affine = placed(data, path)
+    target, affine = data_and_path(data, path)
     if field is None and name == NEW:
         field = new_network(path, target, stream(0, "weights"))
     elif field is None:

@@ -122,9 +122,9 @@ class ForwardProcess(nn.Module):
         if self.network is not None:
             a, b = self.network((x_1 - self.mean) / self.std)
             b = MAX_BEND * torch.tanh(b / MAX_BEND)
-            order = _fine(torch.arange(1, a.shape[1] + 1, device=a.device))
+            order = _in_float64(torch.arange(1, a.shape[1] + 1, device=a.device))
             rate = math.pi / self.path.t_max
-            angles = rate * order * _fine(t)[..., None]  # (K,) or (B, K)
+            angles = rate * order * _in_float64(t)[..., None]  # (K,) or (B, K)
             sines = (torch.sin(angles) / order).to(a)[..., None]
             cosines = (rate * torch.cos(angles)).to(a)[..., None]
             mean = mean + self.std * (a * sines).sum(dim=1)
@@ -268,8 +268,8 @@ class LearnedPathField(nn.Module):
         """
         c = self.path.coefficients(t, x)
         initial = 2 * c.sigma * c.wronskian / (c.alpha + 0.01)
-        order = _fine(torch.arange(COSINES, device=x.device))
-        angles = math.pi / self.path.t_max * order * _fine(t)[..., None]
+        order = _in_float64(torch.arange(COSINES, device=x.device))
+        angles = math.pi / self.path.t_max * order * _in_float64(t)[..., None]
         exponent = (torch.cos(angles).to(x) * self.strength.to(x)).sum(dim=-1)
         return initial * torch.exp(exponent).reshape(c.alpha.shape)
 
@@ -336,6 +336,6 @@ def build_learned_path(
     return LearnedPathField(process, MLP(**sizes, generator=generator))
 
 
-def _fine(times: Tensor) -> Tensor:
+def _in_float64(times: Tensor) -> Tensor:
     """In float64 if the device has it, so that the sines vanish at the ends of the path."""
     return times.to(finest_float(times.device))

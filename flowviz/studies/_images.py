@@ -258,7 +258,7 @@ def load_one(key: str, live: LiveImages | None) -> ForeignCheckpoint:
     Raises:
         ValueError: it cannot be read.
     """
-    return (live or {}).get(key) or placed(load_any(key))
+    return (live or {}).get(key) or on_device(load_any(key))
 
 
 def guided_by(loaded: Loaded, key: str, guide: ImageCheckpoint) -> Loaded:
@@ -286,7 +286,7 @@ def _guided(sides: Sequence[Loaded], key: str, live: LiveImages | None) -> list[
     return guided
 
 
-def placed(loaded: ForeignCheckpoint) -> ForeignCheckpoint:
+def on_device(loaded: ForeignCheckpoint) -> ForeignCheckpoint:
     """The checkpoint on the device that draws, with the class names of its image set."""
     card = loaded.checkpoint.card
     classes = IMAGE_SETS[card.data].classes if card.data in IMAGE_SETS else ()

@@ -84,7 +84,7 @@ def say(config: CompareConfig, result: CompareResult) -> Findings:
     ends, floor = [side.flow.end_quality for side in sides], sides[0].flow.quality_floor
     yield Finding(
         lead="Distance to the data",
-        text=f"{_each(sides, ends, '.3f')} (sliced W₂); about "
+        text=f"{_value_per_side(sides, ends, '.3f')} (sliced W₂); about "
         f"{floor:.3f} would be perfect, since two random samples of the data differ that "
         "much.",
         numbers=dict(zip(PANELS, ends, strict=False)) | {"floor": floor},
@@ -120,7 +120,7 @@ def say(config: CompareConfig, result: CompareResult) -> Findings:
         yield from _errors(config, result)
 
 
-def _each(sides: Sequence[Side], values: Sequence[float], form: str) -> str:
+def _value_per_side(sides: Sequence[Side], values: Sequence[float], form: str) -> str:
     """A number of each side with its title, as a list in words."""
     *first, last = (
         f"{value:{form}} on {side.title}" for side, value in zip(sides, values, strict=True)
@@ -143,7 +143,7 @@ def _from_source(config: CompareConfig, result: CompareResult) -> Findings:
     displacements = [side.flow.displacement for side in result.sides]
     yield Finding(
         lead=f"From {source.label}",
-        text=f"the particles move {_each(result.sides, displacements, '.2f')} "
+        text=f"the particles move {_value_per_side(result.sides, displacements, '.2f')} "
         f"(mean distance from start to end); independent pairs are {pair_distance:.2f} apart. "
         "The exact "
         "field is that of independent pairs; a network trained with minibatch OT moves less. "
@@ -188,7 +188,7 @@ def _errors(config: CompareConfig, result: CompareResult) -> Findings:
     sides, values = zip(*side_errors.values(), strict=True)
     yield Finding(
         text="RMS error of the velocity under the density of the path: "
-        f"{_each(sides, values, '.3g')}. "
+        f"{_value_per_side(sides, values, '.3g')}. "
         f"Blank areas have less than {REACHED:.0%} of the largest density: no training point "
         "lies there, so that errors there have no effect.",
         numbers=rms,

@@ -44,7 +44,7 @@ def cards() -> dict[str, checkpoints.Card]:
     A damaged file is skipped with a notice.
     """
     listed, damages = _listing()
-    pass_over(damages)
+    notify_damages(damages)
     return _opened() | listed
 
 
@@ -64,7 +64,7 @@ def _opened() -> dict[str, checkpoints.Card]:
     return dict(reversed(st.session_state.get("cards:opened", {}).items()))
 
 
-def pass_over(damages: Iterable[str]) -> None:
+def notify_damages(damages: Iterable[str]) -> None:
     """Shows a notice for each damaged checkpoint, once per session."""
     notified = st.session_state.setdefault("cards:shown", set())
     for damage in damages:

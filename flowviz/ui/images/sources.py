@@ -26,9 +26,9 @@ from flowviz.checkpoints.images import (
 )
 from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import SCHEDULERS
-from flowviz.studies._images import placed
+from flowviz.studies._images import on_device
 from flowviz.ui import limits, state, widgets
-from flowviz.ui.cache import LISTED_SECONDS, pass_over
+from flowviz.ui.cache import LISTED_SECONDS, notify_damages
 from flowviz.ui.notices import escaped, failed
 
 HELD = "uploads:images"
@@ -79,7 +79,7 @@ def _listing() -> tuple[dict[str, ImageCard], list[str], list[str]]:
 def cards() -> dict[str, ImageCard]:
     """The cards of flowviz's own fields of images; a damaged file is skipped with one notice."""
     listed, _, damages = _listing()
-    pass_over(damages)
+    notify_damages(damages)
     return listed
 
 
@@ -124,7 +124,7 @@ def _loaded(name: str, path: str, newest: int) -> Source:
 
 def _source(name: str, content: bytes, loaded: ForeignCheckpoint) -> Source:
     key = f"{name}@{hashlib.sha256(content).hexdigest()[:16]}"
-    return Source(name, key, placed(loaded))
+    return Source(name, key, on_device(loaded))
 
 
 def opener() -> None:

@@ -120,10 +120,10 @@ def board(settings: Settings) -> None:
     """Draws progress and live samples; runs again every POLL seconds during the training."""
     current = training()
     live = bool(current and current.work.live)
-    st.fragment(_watched, run_every=POLL if live else None)(settings, live)
+    st.fragment(_progress_and_samples, run_every=POLL if live else None)(settings, live)
 
 
-def _watched(settings: Settings, was_live: bool) -> None:
+def _progress_and_samples(settings: Settings, was_live: bool) -> None:
     current = training()
     st.progress(_share(current), text=_status(current, settings))
     if current and current.work.state == "failed":
