@@ -36,7 +36,7 @@ headed(
     see="The distance of samples to the data against [NFE](nfe), one curve for each field "
     "and solver.",
     notice="Compare the NFE at which two curves reach the same error: in the paper OT needs "
-    "60% of the NFE of diffusion. A click on a field in the legend shows its curves alone.",
+    "60% of the NFE of diffusion. A click in the legend shows a field or data set alone.",
 )
 with st.sidebar:
     values = controls.pick(NfeQualityConfig, offered={"measure": measures})

@@ -556,7 +556,8 @@ def test_each_data_set_has_one_marker_in_the_curves_of_all_data_sets():
         for line in lines:
             path, data = line.name.split(", ")
             assert theme.family(line.line.color) == keys[path].line.color
-            assert line.legendgroup == keys[path].legendgroup, "a click hides a path"
+            assert line.legendgroup == keys[data].legendgroup, "a click shows a data set alone"
+            assert keys[path].legend == "legend2" and not keys[path].legendgroup
             assert line.line.dash == keys[data].line.dash
             assert line.marker.symbol == keys[data].marker.symbol
 

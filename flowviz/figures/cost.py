@@ -109,23 +109,10 @@ def costs(
             "y": 0,
             "yref": "container",
             "yanchor": "bottom",
-            "groupclick": "togglegroup",
-            "itemclick": "toggleothers",
-            "itemdoubleclick": "toggle",
+            **marks.ALONE,
             **marks.DRAWN,
         },
-        legend2={
-            "title_text": "solver:",
-            "orientation": "h",
-            "x": 0,
-            "y": 1,
-            "yref": "container",
-            "yanchor": "top",
-            "bgcolor": "rgba(0, 0, 0, 0)",
-            **marks.DRAWN,
-            "itemclick": False,
-            "itemdoubleclick": False,
-        },
+        legend2=marks.ABOVE | {"title_text": "solver:"},
     )
 
 

@@ -22,6 +22,22 @@ WIDEST = 1.4 * theme.FRAME
 DRAWN = {"itemsizing": "trace", "itemwidth": 44, "title_font_size": 12}
 """A legend whose entries have lines and markers as in the figure, wide enough for a dash."""
 
+ALONE = {"groupclick": "togglegroup", "itemclick": "toggleothers", "itemdoubleclick": "toggle"}
+"""A legend in which a click on an entry shows its curves alone, and the next click shows all."""
+
+ABOVE = {
+    "orientation": "h",
+    "x": 0,
+    "y": 1,
+    "yref": "container",
+    "yanchor": "top",
+    "bgcolor": "rgba(0, 0, 0, 0)",
+    "itemclick": False,
+    "itemdoubleclick": False,
+    **DRAWN,
+}
+"""A second legend at the top edge, which only explains."""
+
 ALIKE, NEAR, FINE, MANY = 0.15, 0.6, 2.4, 9.0
 """Decades up to which a logarithmic axis has Plotly's own ticks, ticks at most digits, at 1, 2
 and 5, and at every power of ten."""

@@ -235,9 +235,10 @@ def _legend_height(figure: go.Figure, width: float, legend: str = "legend") -> i
     groups: dict[Any, list[int]] = {}
     for trace, entry in zip(named, entries, strict=True):
         groups.setdefault(trace.legendgroup, []).append(entry)
+    gap = figure.layout[legend].tracegroupgap
     above, used, high = 0, 0.0, 0
     for group in groups.values():
         if used and used + max(group) > width:
-            above, used, high = above + high + GROUP, 0.0, 0
+            above, used, high = above + high + (GROUP if gap is None else gap), 0.0, 0
         used, high = used + max(group), max(high, ROW * len(group))
     return above + high

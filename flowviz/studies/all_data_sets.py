@@ -154,15 +154,20 @@ def _against_nfe(
         half=True,
     )
     for trace, curve in zip(theme.traces(named.figure), measured, strict=True):
-        trace.update(showlegend=False, legendgroup=curve.path, line_width=1.4)
+        trace.update(showlegend=False, legendgroup=curve.data, line_width=1.4)
     for path in dict.fromkeys(curve.path for curve in measured):
-        entry = marks.key(scheduler(path).label, theme.path_colour(path), legendgroup=path)
+        entry = marks.key(scheduler(path).label, theme.path_colour(path), legend="legend2")
         named.figure.add_scatter(**entry)
     for k, data in enumerate(sets):
         style = theme.style("", k) | {"colour": theme.pick(theme.INK)}
-        named.figure.add_scatter(**marks.key(_label(data), **style))
+        named.figure.add_scatter(**marks.key(_label(data), **style, legendgroup=data))
     legend_height = 60 + 24 * len(sets) // 2  # two columns of names below the axis
-    named.figure.update_layout(height=300 + legend_height, margin_b=legend_height)
+    named.figure.update_layout(
+        height=300 + legend_height,
+        margin_b=legend_height,
+        legend=marks.ALONE | {"tracegroupgap": 0},
+        legend2=marks.ABOVE,
+    )
     return named
 
 
