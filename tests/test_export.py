@@ -1,6 +1,9 @@
 """Figures and tables as files."""
 
+import base64
+import gzip
 import io
+import json
 import re
 import shlex
 
@@ -9,6 +12,7 @@ import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
+from flowviz.canvases.wire import header_of
 from flowviz.cli import main
 from flowviz.cli.experiment import _parser
 from flowviz.studies import STUDIES
@@ -46,6 +50,16 @@ FIGURE = go.Figure().add_scatter(x=[0, 1], y=[0, 1], name="a line")
 def test_html_is_one_file_without_requests_to_a_host():
     text = figure_bytes(FIGURE, "html").decode()
     assert "a line" in text and "<script src" not in text and "<link" not in text
+
+
+def test_the_page_of_compare_opens_at_the_time_and_in_the_mode_of_its_settings(tmp_path):
+    settings = ["--field", "exact", "--nfe", "4", "--t", "0.5", "--mode", "steps"]
+    file = tmp_path / "flow.html"
+    assert main(["export", "compare", *settings, "--out", str(file)]) == 0
+    content = re.search(r'id="canvases">(.*?)</script>', file.read_text(), re.DOTALL)[1]
+    mount = json.loads(content)["mounts"][-1]
+    header = header_of(gzip.decompress(base64.b64decode(mount["payload"])), "player")
+    assert (header["initial"]["t"], header["initial"]["mode"]) == (0.5, "steps")
 
 
 @pytest.mark.slow

@@ -41,8 +41,10 @@ def compare_page(
 ) -> bytes:
     """The player of Compare with its findings, as HTML; `view` is shown first.
 
-    Learned densities can be selected if the result has them.
+    Without `view`, that is the time of the config with its particles. Learned densities can be
+    selected if the result has them.
     """
+    view = view or View(t=config.t, mode=config.mode)
     scenes, player = payloads(result, view, reserve=RESERVE)
     canvases = [*(("scene", each) for each in scenes), ("player", player)]
     body = canvas_html(canvases) + _text(study, config, result, "compare")
