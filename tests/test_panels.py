@@ -192,6 +192,15 @@ def test_a_frame_of_a_film_has_states_that_jumps_reach(jumping):
     assert (Stage(panels, [None, None])._plane(0, 0.5, 0.0) != early).any()
 
 
+def test_a_frame_of_a_film_has_the_states_of_steps_if_only_these_are_shown(four):
+    panel = panel_of(four[1].sides[0])
+    times = np.linspace(*panel.step_times[:2], 4)[1:3]  # within the first step
+    for steps in (True, False):
+        stage = Stage([panel], [None], steps=steps)
+        early, late = (stage._plane(0, float(t), 0.0) for t in times)
+        assert np.array_equal(early, late) == steps
+
+
 def test_a_learned_density_is_offered_for_velocities_and_not_for_the_jumps_of_a_map(jumping):
     config, result = jumping
     page = SimpleNamespace(config=config)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from flowviz.canvases.player import DENSITY_STOPS, Panel, Scene, peaks_of
-from flowviz.experiments.evolution import at_time
+from flowviz.experiments.evolution import at_time, last_step
 from flowviz.figures import theme
 from flowviz.figures.theme import FRAME
 
@@ -69,6 +69,7 @@ class Stage:
         scenes: the plane behind each panel, or None.
         size: name in SIZES.
         caption: one line at the bottom.
+        steps: whether only the states of the solver's steps are drawn.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class Stage:
         scenes: Sequence[Scene | None],
         size: str = "720p",
         caption: str = "",
+        *,
+        steps: bool = False,
     ) -> None:
-        self.panels, self.scenes, self.caption = panels, scenes, caption
+        self.panels, self.scenes, self.caption, self.steps = panels, scenes, caption, steps
         self.width, self.height = SIZES[size]
         self.unit = min(self.width / 1000, self.height / 720)  # pixels of a unit of text
         count = len(panels)
@@ -149,13 +152,22 @@ class Stage:
                 draw.text((left, line - round(15 * unit)), panel.title, colour, title, "ls")
                 draw.text((left, line + round(6 * unit)), note, muted, self.words, "ls")
             low = top + self.side + round(24 * unit)
-            for k, text in enumerate(_rows(panel, t, 1 + self.wide)):
+            rows = _rows(panel, self._state(panel, t)[0], 1 + self.wide)
+            for k, text in enumerate(rows):
                 draw.text((left, low + round(22 * k * unit)), text, ink, self.words, "ls")
         edge = (self.gap, self.height - round(10 * unit))
         draw.text(edge, _plain(self.caption), muted, _font(CAPTION * unit), "ls")
         if not self.wide:
             draw.text((self.width - self.gap, edge[1]), time, ink, clock, "rs")
         return np.asarray(canvas)
+
+    def _state(self, panel: Panel, t: float) -> tuple[float, NDArray]:
+        """The particles that are drawn at time t, and the time to which they belong."""
+        if not (self.steps or panel.jumps):
+            return t, at_time(panel.times, panel.states, t)
+        times = np.asarray(panel.step_times)
+        k = last_step(times, t)
+        return float(times[k]), np.asarray(panel.step_states)[k]
 
     def _peaks_at(self, t: float) -> list[float]:
         return [0.0 if p is None else float(at_time(p.times, p.peaks, t)) for p in self.densities]
@@ -175,7 +187,7 @@ class Stage:
             velocity = at_time(scene.times, scene.velocity, t)
             mask = _arrows(velocity, root, self.side, self.dot, self.speed)
             _blend(pixels, mask * theme.pick(ARROW_OPACITY), theme.pick(theme.INK))
-        points = at_time(panel.times, panel.states, t, held=panel.jumps)
+        points = self._state(panel, t)[1]
         _draw_particles(pixels, points, self.dot, theme.path_colour(panel.role), ramp[0])
         return np.rint(pixels).astype(np.uint8)
 
@@ -199,9 +211,7 @@ def _rows(panel: Panel, t: float, per_line: int) -> list[str]:
     texts = []
     for readout in panel.readouts:
         values = np.asarray(readout.values, np.float64)
-        if values.ndim:
-            values = at_time(panel.times, values, t, held=panel.jumps)
-        value = float(values)
+        value = float(at_time(panel.times, values, t) if values.ndim else values)
         number = f"{value:.{readout.decimals}f}" if math.isfinite(value) else "–"
         texts.append(f"{_plain(readout.label)}: {number}{readout.unit and ' ' + readout.unit}")
     return ["    ".join(texts[k : k + per_line]) for k in range(0, len(texts), per_line)]

@@ -275,7 +275,7 @@ def downloads(page: Comparison, result: CompareResult, view: players.View) -> No
     html = html_page(partial(compare_page, FLOW, page.config, with_densities, view))
     line("compare-player", filename=file_name(page.config, "compare"), files=[html])
     if not state.is_restricted():
-        video.box(FLOW, page.config, result)
+        video.box(FLOW, replace(page.config, mode=view.mode), result)
 
 
 def note(result: CompareResult) -> None:

@@ -41,7 +41,7 @@ def box(study: Study, config: CompareConfig, result: CompareResult) -> None:
 
         work.show(
             "compare-video",
-            ("compare-video", config.computed(), video),
+            ("compare-video", config.computed(), config.mode, video),
             compute,
             draw,
             label="Drawing the video",
