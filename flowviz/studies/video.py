@@ -97,9 +97,11 @@ def compare_video(
     """
     check_encoder(video.suffix)
     made_by = command_line(study, config, ("export", "--out", f"flow.{video.suffix}"), "compare")
-    caption = f"flowviz · {config.data} · seed {config.seed}"
     panels, scenes = [*map(panel_of, result.sides)], [*map(scene_of, result.sides)]
-    stage = Stage(panels, scenes, video.size, caption, steps=config.mode == "steps")
+    steps = config.mode == "steps" or all(panel.jumps for panel in panels)
+    caption = f"flowviz · {config.data} · seed {config.seed}"
+    caption += " · particles at the last step" if steps else ""
+    stage = Stage(panels, scenes, video.size, caption, steps=steps)
     write = _mp4 if video.suffix == "mp4" else _gif
     with theme.using(dark=video.dark):
         return write(_frames(stage, video, progress), stage, video, made_by)
