@@ -15,7 +15,7 @@ from PIL import Image
 from flowviz.canvases.wire import header_of
 from flowviz.cli import main
 from flowviz.cli.experiment import _parser
-from flowviz.studies import STUDIES, page
+from flowviz.studies import STUDIES
 from flowviz.studies.export import SAVE_FIRST, command_line, csv_text, figure_bytes, script
 
 CONFIGS = [
@@ -106,19 +106,6 @@ def test_a_table_has_its_settings_on_top():
 def test_columns_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="must have one length"):
         csv_text({}, {"a": np.zeros(1), "b": np.zeros(2)})
-
-
-def test_a_page_of_compare_opens_at_the_time_and_mode_of_its_settings(monkeypatch):
-    study, views, payloads = STUDIES["flow"], [], page.payloads
-
-    def spied(result, view, **more):
-        views.append(view)
-        return payloads(result, view, **more)
-
-    monkeypatch.setattr(page, "payloads", spied)
-    config = study.config(data="moons", field="exact", nfe=2, t=0.5, mode="steps")
-    page.compare_page(study, config, study.result(config))
-    assert [(view.t, view.mode) for view in views] == [(0.5, "steps")]
 
 
 def test_a_study_is_exported_as_a_page_of_one_file(tmp_path, capsys):

@@ -39,7 +39,7 @@ def compare_page(
     result: CompareResult,
     view: View | None = None,
 ) -> bytes:
-    """The player of Compare with its findings, as HTML; `view` is shown first, or t and mode.
+    """The player of Compare with its findings, as HTML; `view` is shown first.
 
     Without `view`, that is the time of the config with its particles. Learned densities can be
     selected if the result has them.
