@@ -223,6 +223,14 @@ def test_curves_draw_their_numbers_and_one_shared_floor():
     assert [t.mode for t in apart.data] == ["markers", "lines", "lines"]
 
 
+def test_floors_in_several_colours_have_one_legend_entry_in_the_colour_of_none():
+    lines = [LINES[0], replace(LINES[1], floor=0.2)]
+    figure = curves.curves(lines, y_title="y")
+    curves.name_floors(figure, "converged")
+    (entry,) = (t for t in figure.data if t.name == "converged" and t.showlegend is not False)
+    assert entry.line.color not in {line.colour for line in lines}
+
+
 def test_long_titles_are_broken_to_the_width_of_their_panels():
     long = ["conditional OT (checkerboard-ot-distillation)", "conditional OT (checkerboard-ot)"]
     for count, height in ((1, 1), (2, 1), (3, 2), (4, 1)):

@@ -146,10 +146,12 @@ def curves(
 
 
 def name_floors(figure: go.Figure, name: str) -> None:
-    """Gives all floors, the dotted lines, one entry of the legend."""
+    """Gives all floors, the dotted lines, one entry of the legend, in the colour of none."""
     floors = [trace for trace in theme.traces(figure) if trace.line.dash == "dot"]
-    for k, trace in enumerate(floors):
-        trace.update(showlegend=k == 0, name=name)
+    for trace in floors:
+        trace.update(showlegend=False, name=name)
+    if floors:
+        figure.add_scatter(**marks.key(name, theme.pick(theme.MUTED), dash="dot"))
 
 
 def quality(lines: Sequence[Curve], *, t: float | None = None, metric: str) -> go.Figure:
