@@ -60,6 +60,7 @@ def run() -> None:
         lecture.banner(now)
     page.run()
     opening.code()
+    state.complete()
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ def script():
     }
     st.session_state["seen"] = seen
     state.publish("t", st.session_state.get("clock", seen["t"]), 0.0)
+    if not st.session_state.pop("interrupted", False):
+        state.complete()
 
 
 DEFAULTS = {
@@ -153,6 +155,14 @@ def test_each_invalid_value_has_a_notice_and_valid_ones_are_kept():
     app = opened(data="nope", seed="nope", field="y")
     assert seen(app) == DEFAULTS | {"field": "y"}
     assert len(app.toast) == 2
+
+
+def test_a_notice_of_an_interrupted_run_appears_in_the_next_run():
+    app = AppTest.from_function(script, default_timeout=20)
+    app.query_params["data"] = "nope"
+    app.session_state["interrupted"] = True
+    for count in (1, 1, 0):
+        assert len(app.run().toast) == count
 
 
 def test_a_choice_that_is_no_longer_offered_moves_to_the_nearest_without_a_notice():

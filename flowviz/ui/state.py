@@ -38,6 +38,7 @@ def visit(page: str, *, again: bool = False) -> None:
             _forget(page)  # values that a link leaves out are the defaults
         st.session_state["url:page"] = page
         st.session_state["url:link"] = link
+        st.session_state["url:notices"] = {}
 
 
 def reopen(page: str) -> None:
@@ -127,21 +128,27 @@ def opened(slug: str, default: T, parse: Callable[[str], T]) -> T:
     """
     visit(st.session_state.get("url:page", ""))  # for a page that runs without app.py
     key, link = key_of(slug), st.session_state["url:link"]
+    notices = st.session_state.setdefault("url:notices", {})
     if slug in link:
         try:
             value = parse(link.pop(slug))
         except ValueError as error:
             value = error.instead if isinstance(error, Invalid) else default
-            st.toast(
+            notices[slug] = (
                 f"**This link's `{slug}` is invalid:** {escaped(str(error).rstrip('.'))}. "
-                f"Showing {escaped(value)} instead.",
-                icon=":material/link_off:",
-                duration="infinite",
+                f"Showing {escaped(value)} instead."
             )
         st.session_state[key] = value
     elif key not in st.session_state:
         st.session_state[key] = _last_values().get(slug, default)
+    if slug in notices:
+        st.toast(notices[slug], icon=":material/link_off:", duration="infinite")
     return st.session_state[key]
+
+
+def complete() -> None:
+    """Drops the notices at the end of a run: one that a new run interrupts may not send them."""
+    st.session_state["url:notices"] = {}
 
 
 def publish(slug: str, value: T, default: T, write: Callable[[T], str] = str) -> T:
