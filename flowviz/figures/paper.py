@@ -199,9 +199,8 @@ def _wrap_names(figure: go.Figure, width: float) -> tuple[float, float]:
     lines = list(wrapped.values())
     longest = max((len(line) for each in lines for line in each), default=0)
     max_lines = max(map(len, lines), default=0)
-    height = (
-        LINE * len(lines) * (max_lines + (max_lines > 1))
-    )  # a line between names of several lines
+    gap = max_lines > 1  # a line between names of several lines
+    height = LINE * len(lines) * (max_lines + gap)
     return CHARACTER * longest + AXIS_GAP if longest else 0, height
 
 

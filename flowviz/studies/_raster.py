@@ -256,10 +256,8 @@ def _arrows(
     middle, half = np.stack([x, y], -1), direction * lengths[..., None] / 2
     head = np.minimum(0.55 * lengths, 4.6 * dot)[..., None]
     tip, tail = middle + half, middle - half
-    neck, wing = (
-        tip - direction * head,
-        np.stack([-direction[..., 1], direction[..., 0]], -1) * head * 0.42,
-    )
+    neck = tip - direction * head
+    wing = np.stack([-direction[..., 1], direction[..., 0]], -1) * head * 0.42
     shades = _faintness(root, g).ravel().tolist()
     arrows = np.concatenate([tail, neck, tip, neck + wing, neck - wing], -1).reshape(-1, 10)
     width, r = max(1, round(1.15 * dot)), 0.7 * dot

@@ -90,7 +90,7 @@ def _widget(setting: Setting, default: Any, values: Mapping[str, Any]) -> Any:
 
 def _path(setting: Setting, default: Any, values: Mapping[str, Any]) -> Any:
     if setting.several:
-        chosen = _chosen(setting, paths.labels(), default)
+        chosen = widgets.several_of(setting, paths.labels(), default)
         return tuple(paths.spec(name) for name in chosen) or tuple(default)
     if setting.offered is not None:
         offered = {name: paths.labels()[name] for name in setting.offered}
@@ -113,19 +113,8 @@ def _choice(setting: Setting, default: Any) -> Any:
 def _several(setting: Setting, default: Any) -> tuple[Any, ...]:
     options = setting.options or {key: f"{key:,}" for key in setting.offered or ()}
     texts = {str(key): label for key, label in options.items()}
-    return tuple(setting.type(name) for name in _chosen(setting, texts, default)) or tuple(default)
-
-
-def _chosen(setting: Setting, options: Mapping[str, str], default: Any) -> tuple[str, ...]:
-    opening = tuple(map(str, default))
-    return widgets.several(
-        setting.slug,
-        setting.label,
-        options,
-        opening,
-        max_chosen=setting.max_chosen,
-        help=setting.help,
-    )
+    chosen = widgets.several_of(setting, texts, default)
+    return tuple(map(setting.type, chosen)) or tuple(default)
 
 
 def _solver(declared: Mapping[str, Setting], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -159,12 +159,4 @@ def pick(setting: Setting, values: Mapping[str, Any]) -> Any:
         return slugs[
             widgets.select(setting.slug, setting.label, options, opening[0], help=setting.help)
         ]
-    chosen = widgets.several(
-        setting.slug,
-        setting.label,
-        options,
-        opening,
-        max_chosen=setting.max_chosen,
-        help=setting.help,
-    )
-    return tuple(slugs[each] for each in chosen)
+    return tuple(slugs[each] for each in widgets.several_of(setting, options, opening))

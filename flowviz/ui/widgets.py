@@ -2,7 +2,7 @@
 
 import math
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import streamlit as st
 
 from flowviz.bounds import MAX_SEED
+from flowviz.settings import Setting
 from flowviz.ui import state
 
 T = TypeVar("T")
@@ -127,6 +128,20 @@ def several(
         return ",".join(chosen) or NONE
 
     return tuple(_control(slug, list(default), parse, draw, fit=fit, write=write, help=help))
+
+
+def several_of(
+    setting: Setting, options: Mapping[str, str], default: Iterable[object]
+) -> tuple[str, ...]:
+    """The menu `several` of a setting."""
+    return several(
+        setting.slug,
+        setting.label,
+        options,
+        tuple(map(str, default)),
+        max_chosen=setting.max_chosen,
+        help=setting.help,
+    )
 
 
 def budget(
